@@ -1,0 +1,29 @@
+"""torchstone: PyTorch code held against the laws of deep learning.
+
+`check` runs a training script (or a function of yours) and reports which laws it breaks; `watch` does so for a block of
+code, in a notebook or a test; `explain` is the page of a finding or a law. Everything is imported on first use:
+the laws need no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchstone.explaining import explain
+    from torchstone.watching import Watched, check, watch
+
+__version__ = "0.1.0"
+__all__ = ["Watched", "check", "explain", "watch"]
+
+_HOMES = {"check": "watching", "watch": "watching", "Watched": "watching", "explain": "explaining"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        message = f"module 'torchstone' has no attribute {name!r}; it has {', '.join(__all__)}"
+        raise AttributeError(message)
+    return getattr(import_module(f"torchstone.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""One file a finding: Recording -> Evidence -> Finding. Found by walking this package, nothing to register."""

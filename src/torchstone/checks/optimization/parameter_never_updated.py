@@ -1,0 +1,257 @@
+"""A trainable parameter takes part in training and never moves.
+
+## What it holds
+`optimization.updates_received`: a trainable parameter receives one update a step if an optimizer holds it and a gradient
+arrives. Held on every parameter of every model, and on tensors that the gradient reaches without being registered.
+
+## Why it matters
+The layer keeps its random start. The others learn around it, so the loss falls and nothing looks wrong, only worse.
+
+## Example
+```python
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 5))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+model[2] = nn.Linear(32, 3)
+inputs = torch.randn(256, 8)
+labels = inputs[:, :3].argmax(1)
+for _ in range(40):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(inputs), labels).backward()
+    optimizer.step()
+```
+
+## Report
+```text
+```
+
+## Remedy
+Not in the optimizer: build the optimizer after the model is complete; tried by adding the parameters to it. Not registered: keep
+layers in nn.ModuleList, tensors in nn.Parameter; tried likewise. No gradient: the line that cuts the graph is looked for by
+running again.
+
+## Silent when
+`requires_grad` is off; the learning rate of its group is 0; it is updated by other means (averaged copies, updates by hand); its
+module runs under `no_grad` or in evaluation mode and belongs to a model that no optimizer holds; its weights were loaded and it
+was left out of the optimizer (undecided); fewer than 3 steps were seen (undecided).
+
+## Limits
+Gradients are looked at in sampled steps: a parameter that takes part in rare steps only may be called unused (a warning).
+
+## Sources
+discuss.pytorch.org 84911; pytorch issues 715, 1053, 59925; torch.nn.ModuleList.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torchstone.core.events import GradientCut, ModelSeen, OptimizerSeen, ParameterSeen, ParametersExamined
+from torchstone.core.evidence import Evidence, Site
+from torchstone.core.finding import Change, Finding, Probe, Severity
+from torchstone.core.quantity import Quantity, Unit
+from torchstone.core.recording import Recording
+from torchstone.laws import optimization
+
+NAME = "parameter-never-updated"
+CODE = "TS105"
+LAWS = ("optimization.updates_received",)
+SINCE = "0.1"
+
+_FEW = 3
+_SHOWN = 4
+_RAN_WITH_GRADIENTS = 2
+
+
+@dataclass
+class _Life:
+    """What happened to one parameter over the run."""
+
+    seen: ParameterSeen
+    in_optimizer: bool = False
+    held_to_move: bool = False
+    has_gradient: bool = False
+    changed: bool = False
+    ran: int = 0
+    trainable: bool = False
+    looks: int = 0
+
+
+def _lives(recording: Recording) -> list[_Life]:
+    lives = {seen.parameter: _Life(seen) for seen in recording.of(ParameterSeen)}
+    for optimizer in recording.of(OptimizerSeen):
+        for group in optimizer.groups:
+            for number in group.parameters:
+                if number in lives:
+                    lives[number].in_optimizer = True
+                    lives[number].held_to_move |= group.learning_rate != 0
+    for look in recording.of(ParametersExamined):
+        rows = zip(look.parameters, look.gradient, look.changed, look.ran, look.trainable, strict=True)
+        for number, gradient, changed, ran, trainable in rows:
+            life = lives[number]
+            life.looks += 1
+            life.has_gradient |= gradient is not None
+            life.changed |= changed
+            life.ran = max(life.ran, ran)
+            life.trainable |= trainable
+    return list(lives.values())
+
+
+def _cause(life: _Life, recording: Recording, models_with_optimizer: set[int]) -> tuple[str, str]:
+    """Why a parameter did not move: (cause, '') if broken, ('', reason) if undecided, ('', '') if nothing is wrong."""
+    updated = life.changed or (life.in_optimizer and (life.has_gradient or not life.held_to_move))
+    if updated or not life.trainable:
+        return "", ""
+    if not life.has_gradient:
+        return _without_gradient(life, recording)
+    if life.seen.origin in {"unregistered-module", "attribute"}:
+        return "not registered", ""
+    reason = ""
+    if life.seen.loaded:
+        reason = "its weights were loaded and no optimizer holds it: taken as frozen on purpose"
+    elif life.seen.model not in models_with_optimizer and not _trains(life.seen.model, recording):
+        reason = "its whole model is in no optimizer and runs in evaluation mode: taken as fixed on purpose"
+    return ("", reason) if reason else ("not in the optimizer", "")
+
+
+def _without_gradient(life: _Life, recording: Recording) -> tuple[str, str]:
+    if not life.in_optimizer:
+        return "", ""
+    if life.seen.origin == "optimizer":
+        return "in the optimizer only", ""
+    if life.ran == 1:
+        return "", "its module ran without gradients only: taken as frozen on purpose"
+    cut = any(life.seen.parameter in event.parameters for event in recording.of(GradientCut))
+    return ("unused" if life.ran == 0 else "cut" if cut else "no gradient"), ""
+
+
+def _trains(model: int, recording: Recording) -> bool:
+    return any(seen.model == model and seen.training for seen in recording.of(ModelSeen))
+
+
+def _judged(recording: Recording) -> Iterator[tuple[_Life, str, str]]:
+    lives = [life for life in _lives(recording) if life.looks]
+    with_optimizer = {life.seen.model for life in lives if life.in_optimizer}
+    orphans = any(life.seen.origin == "optimizer" and not life.has_gradient and life.in_optimizer for life in lives)
+    replaced = orphans and any(life.has_gradient and not life.in_optimizer and not life.changed for life in lives)
+    for life in lives:
+        cause, reason = _cause(life, recording, with_optimizer)
+        if cause == "in the optimizer only" and not replaced:
+            yield life, "", "no model that ran holds it"
+        elif cause and recording.steps < _FEW:
+            yield life, "", f"only {recording.steps} steps were seen"
+        else:
+            yield life, cause, reason
+
+
+def hold(recording: Recording) -> Iterator[Evidence]:
+    """Every trainable parameter."""
+    steps = recording.steps
+    if not steps:
+        return
+    for life, cause, reason in _judged(recording):
+        if not life.trainable:
+            continue
+        expected = optimization.updates_received(steps, in_optimizer=True, has_gradient=True)
+        received = optimization.updates_received(steps, in_optimizer=not cause, has_gradient=not cause)
+        yield Evidence(
+            LAWS[0], _site(life), Quantity(expected, Unit.COUNT), None if reason else Quantity(received, Unit.COUNT),
+            how="optimizer hook", reason=reason,
+        )
+
+
+def _site(life: _Life) -> Site:
+    place = life.seen.constructed
+    return Site(_name(life.seen), place.file, place.line, life.seen.step, "train")
+
+
+def _name(seen: ParameterSeen) -> str:
+    name = seen.names[0] if seen.names else f"parameter {seen.parameter}"
+    return f"{name} {'x'.join(map(str, seen.shape))}"
+
+
+def explain(broken: Sequence[Evidence], recording: Recording) -> Iterator[Finding]:
+    """One finding for each cause."""
+    judged = {(_site(life), cause): life for life, cause, _ in _judged(recording) if cause}
+    by_cause: dict[str, list[tuple[Evidence, _Life]]] = {}
+    for evidence in broken:
+        for (site, cause), life in judged.items():
+            if site == evidence.site:
+                by_cause.setdefault(cause, []).append((evidence, life))
+    orphans = by_cause.pop("in the optimizer only", [])
+    for cause, rows in by_cause.items():
+        everything = rows + (orphans if cause == "not in the optimizer" else [])
+        yield _finding(cause, everything, orphans, recording)
+
+
+_TITLES = {
+    "not in the optimizer": "parameters get gradients, but no optimizer holds them",
+    "not registered": "parameters get gradients, but no model has registered them",
+    "unused": "parameters are in the optimizer, but their module is never called",
+    "no gradient": "parameters run in the forward pass, but no gradient comes back",
+    "cut": "the gradient is cut before it reaches parameters",
+}
+
+
+def _finding(
+    cause: str, rows: Sequence[tuple[Evidence, _Life]], orphans: Sequence[tuple[Evidence, _Life]], recording: Recording
+) -> Finding:
+    lives = [life for _, life in rows if life.seen.origin != "optimizer"]
+    names = [_name(life.seen) for life in lives]
+    listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    severity = Severity.WARNING if cause in {"unused", "no gradient"} else Severity.ERROR
+    steps = recording.steps
+    return Finding(
+        NAME, CODE, severity, _TITLES[cause], tuple(evidence for evidence, _ in rows),
+        message=f"{listed}: {_why(cause, lives, orphans, recording)}",
+        predicted_as=f"{steps} updates in {steps} steps",
+        measured_as=f"0 updates of {len(lives)} parameter tensor{'s' if len(lives) > 1 else ''}",
+    )
+
+
+def _why(cause: str, lives: Sequence[_Life], orphans: Sequence[tuple[Evidence, _Life]], recording: Recording) -> str:
+    if cause == "not in the optimizer":
+        old = f"; it holds {len(orphans)} tensors of a module that is no longer in the model" if orphans else ""
+        return f"the optimizer was built without them{old}"
+    if cause == "not registered":
+        return "kept in a plain list, dict or attribute, so parameters(), .to() and state_dict() do not see them"
+    if cause == "unused":
+        return "the module was never called; capacity that is saved and shipped without use"
+    if cause == "no gradient":
+        return "their output never reaches the loss that backward() starts from"
+    mine = {life.seen.parameter for life in lives}
+    cut = next(event for event in recording.of(GradientCut) if mine & set(event.parameters))
+    return f"{cut.operation} at {cut.place} takes the value out of the graph"
+
+
+def probe(finding: Finding, recording: Recording) -> Probe | None:
+    """Look for the line that cuts the graph."""
+    wanted = finding.title == _TITLES["no gradient"] and recording.first(GradientCut) is None
+    return Probe("gradient-cut", 1) if wanted else None
+
+
+def changes(finding: Finding, recording: Recording) -> Sequence[Change]:
+    """Add the parameters to the optimizer."""
+    if finding.title not in {_TITLES["not in the optimizer"], _TITLES["not registered"]}:
+        return ()
+    sites = {evidence.site for evidence in finding.evidence}
+    mine = [life.seen for life in _lives(recording) if _site(life) in sites and life.seen.origin != "optimizer"]
+    registered = finding.title == _TITLES["not in the optimizer"]
+    title = "give the optimizer these parameters" if registered else "register them, and give them to the optimizer"
+    patch = (
+        "build the optimizer after the model is complete: torch.optim.X(model.parameters())" if registered
+        else "keep layers in nn.ModuleList (or ModuleDict) and tensors in nn.Parameter"
+    )
+    return (Change("add-parameters", title, patch, {"numbers": [seen.parameter for seen in mine]}),)
+
+
+def why_no_remedy(finding: Finding, recording: Recording) -> str:
+    """What to do by hand."""
+    del recording
+    if finding.title == _TITLES["unused"]:
+        return "call the module, or delete it; a change of the model's code cannot be tried from outside"
+    if finding.title == _TITLES["cut"]:
+        return "drop that call, or freeze the parameters with requires_grad_(False) if the cut is meant"
+    return "use their output in the loss, or freeze them; a change of the model's code cannot be tried from outside"

@@ -1,0 +1,1 @@
+"""The vocabulary of torchstone: plain, frozen, validated data. Standard library only."""

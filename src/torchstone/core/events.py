@@ -1,0 +1,312 @@
+"""The events of a recording: frozen, plain, small. `step` counts optimizer steps finished before the event."""
+
+from dataclasses import dataclass
+
+SCHEMA_AT_WRITING = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of the user's own code."""
+
+    file: str = ""
+    line: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.file)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else "(unknown line)"
+
+
+NOWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The header: what was run, by what, and the seed given to generators that the script left unseeded."""
+
+    script: str
+    arguments: tuple[str, ...] = ()
+    as_module: bool = False
+    python: str = ""
+    platform: str = ""
+    working_directory: str = ""
+    seed: int = 0
+    step_limit: int | None = None
+    purpose: str = "watch"
+    schema: int = SCHEMA_AT_WRITING
+
+
+@dataclass(frozen=True, slots=True)
+class TorchLoaded:
+    """The script imported torch; hooks are in from here on."""
+
+    version: str = ""
+    threads: int = 0
+    cuda: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSeen:
+    """A module called from outside every other module, first seen at `step`."""
+
+    model: int
+    name: str
+    class_name: str
+    place: Place = NOWHERE
+    step: int = 0
+    training: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSeen:
+    """A parameter (or a leaf that the gradient reaches). `names` holds every path to it, tied ones too.
+
+    origin: `registered` in a model, `unregistered-module` (its module is in no model's tree),
+    `attribute` (a tensor kept on a module but not registered), `optimizer` (known to an optimizer only).
+    """
+
+    parameter: int
+    names: tuple[str, ...]
+    model: int = -1
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    trainable: bool = True
+    origin: str = "registered"
+    constructed: Place = NOWHERE
+    initialized: Place = NOWHERE
+    mean: float = 0.0
+    deviation: float = 0.0
+    loaded: bool = False
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSeen:
+    """A parameter group of an optimizer."""
+
+    learning_rate: float = 0.0
+    weight_decay: float = 0.0
+    parameters: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSeen:
+    """An optimizer at its first step, or again when its groups changed."""
+
+    optimizer: int
+    class_name: str
+    groups: tuple[GroupSeen, ...] = ()
+    place: Place = NOWHERE
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedToken:
+    """The logit of the token that the model just read, for heads over the vocabulary that feeds the model.
+
+    logit: its mean over rows; nats_without: the mean loss with that logit taken out of the softmax.
+    """
+
+    logit: float
+    nats_without: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class LossComputed:
+    """A loss function called with gradients on, measured on up to a few hundred of its rows.
+
+    loss: what the call returned, if it is one number. nats: mean over counted rows, no weights, no
+    smoothing; nats_deviation: standard deviation of one row. spread: standard deviation of a row's logits,
+    mean over rows. row_sum_error: the largest distance of a row's sum from 1. produced_by: the operation that
+    made the input, shape changes left out. head: the parameter that the input is a product with.
+    """
+
+    function: str
+    step: int = 0
+    phase: str = "train"
+    place: Place = NOWHERE
+    module: str = ""
+    rows: int = 0
+    rows_measured: int = 0
+    classes: int = 0
+    loss: float | None = None
+    nats: float | None = None
+    nats_deviation: float = 0.0
+    spread: float = 0.0
+    lowest: float = 0.0
+    highest: float = 0.0
+    row_sum_error: float | None = None
+    resolution: float = 0.0
+    produced_by: str = ""
+    head: int | None = None
+    positives: float | None = None
+    target_mean: float | None = None
+    target_variance: float | None = None
+    copied: CopiedToken | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackwardCalled:
+    """A backward pass began (sampled steps only)."""
+
+    step: int
+    place: Place = NOWHERE
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GradientCarried:
+    """Norms of one optimizer's gradients across the border of a step.
+
+    consumed: right after its last step. carried: what of it still lay, unaltered, in the buffers when every
+    backward pass since had begun. altered: what lay there but had been changed in between. used: at this step.
+    """
+
+    step: int
+    optimizer: int
+    consumed: float = 0.0
+    carried: float = 0.0
+    altered: float = 0.0
+    used: float = 0.0
+    backward_passes: int = 0
+    place: Place = NOWHERE
+    step_place: Place = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class ParametersExamined:
+    """The state of parameters just before an optimizer step, in columns.
+
+    gradient: its norm, or None where there is no gradient. changed: since the run began. ran: whether the
+    owning module ran with gradients on (2), without (1), or not at all (0) so far.
+    """
+
+    step: int
+    parameters: tuple[int, ...] = ()
+    gradient: tuple[float | None, ...] = ()
+    changed: tuple[bool, ...] = ()
+    ran: tuple[int, ...] = ()
+    trainable: tuple[bool, ...] = ()
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """An optimizer step ended. loss: the last backward root's value; seconds: since torch was imported; cpu: the process's."""
+
+    step: int
+    optimizer: int = 0
+    loss: float | None = None
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NonFiniteSeen:
+    """The first loss, gradient or parameter that was NaN or infinite."""
+
+    step: int
+    what: str
+    name: str = ""
+    value: float = 0.0
+    place: Place = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class NonFiniteBorn:
+    """Probe: where the value that made it so was born.
+
+    kind: forward, backward, update (the optimizer's own arithmetic), data, parameter.
+    """
+
+    step: int
+    kind: str
+    operation: str
+    value: str
+    place: Place = NOWHERE
+    module: str = ""
+    inputs: tuple[str, ...] = ()
+    shows_in: str = ""
+    shows_at: Place = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class GradientCut:
+    """Probe: an operation that autograd does not follow, on a value that depends on these parameters."""
+
+    operation: str
+    place: Place = NOWHERE
+    parameters: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WritesDiverted:
+    """Trial or probe: the user's paths whose writes went to a scratch folder instead."""
+
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FilesCreated:
+    """Files that the script created: a trial does not see them, so that it starts as the run did."""
+
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeApplied:
+    """Trial: an intervention took effect."""
+
+    kind: str
+    detail: str = ""
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRecorded:
+    """Something inside torchstone failed while watching. The script was not disturbed."""
+
+    where: str
+    error: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """How it ended. reason: finished, steps, time, exit, exception, interrupted, probed."""
+
+    reason: str
+    exit_code: int = 0
+    steps: int = 0
+    backward_passes: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+    dropped: int = 0
+
+
+Event = (
+    RunStarted
+    | TorchLoaded
+    | ModelSeen
+    | ParameterSeen
+    | OptimizerSeen
+    | LossComputed
+    | BackwardCalled
+    | GradientCarried
+    | ParametersExamined
+    | StepTaken
+    | NonFiniteSeen
+    | NonFiniteBorn
+    | GradientCut
+    | WritesDiverted
+    | FilesCreated
+    | ChangeApplied
+    | FaultRecorded
+    | RunEnded
+)
+EVENTS: dict[str, type] = {kind.__name__: kind for kind in Event.__args__}

@@ -1,0 +1,142 @@
+"""A recording: what a run did, as plain events in order. It survives JSON and repeats every check anywhere.
+
+On disk it is one JSON object a line, appended as things happen, so a run that is killed still leaves a
+recording. Numbers that JSON does not know (NaN and the infinities) are written as strings.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from torchstone.core.errors import RecordingError
+from torchstone.core.events import EVENTS, Event, RunEnded, RunStarted, StepTaken
+
+SCHEMA = 1
+FILE = "events.jsonl"
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The events of one run in order. `complete` is False where the run was cut short (killed)."""
+
+    events: tuple[Event, ...]
+    schema: int = SCHEMA
+
+    def of(self, kind: type[E]) -> tuple[E, ...]:
+        """Every event of one kind, in order."""
+        return tuple(event for event in self.events if isinstance(event, kind))
+
+    def first(self, kind: type[E]) -> E | None:
+        """The first event of a kind, or None."""
+        return next((event for event in self.events if isinstance(event, kind)), None)
+
+    @property
+    def started(self) -> RunStarted:
+        """The header."""
+        return self.first(RunStarted) or RunStarted(script="(unknown)")
+
+    @property
+    def ended(self) -> RunEnded | None:
+        """How the run ended, or None if it was killed before it could say so."""
+        return self.first(RunEnded)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run lived to say how it ended."""
+        return self.ended is not None
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that were seen."""
+        return len(self.of(StepTaken))
+
+    def lines(self) -> list[str]:
+        """The recording as it lies on disk."""
+        return [encode(event) for event in self.events]
+
+
+def encode(event: Event) -> str:
+    """One event as one line of JSON."""
+    return json.dumps({"event": type(event).__name__, **_plain_fields(event)}, separators=(",", ":"))
+
+
+def _plain_fields(value: object) -> dict[str, object]:
+    fields = dataclasses.fields(value)  # type: ignore[arg-type] # only dataclasses come here
+    # A field at its default says nothing: leaving it out keeps recordings small.
+    return {f.name: _plain(getattr(value, f.name)) for f in fields if getattr(value, f.name) != f.default}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else str(value)
+    if dataclasses.is_dataclass(value):
+        return _plain_fields(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def decode(line: str) -> Event | None:
+    """One line back into its event; None for an event that this version does not know."""
+    raw = json.loads(line)
+    kind = EVENTS.get(raw.pop("event"))
+    return None if kind is None else typing.cast("Event", _build(kind, raw))
+
+
+@cache
+def _hints(kind: type) -> dict[str, object]:
+    return typing.get_type_hints(kind)
+
+
+def _build(kind: type, raw: dict[str, object]) -> object:
+    hints = _hints(kind)
+    return kind(**{name: _value(hints[name], value) for name, value in raw.items() if name in hints})
+
+
+def _value(hint: object, value: object) -> object:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in {typing.Union, types.UnionType}:
+        inner = next(a for a in arguments if a is not type(None))
+        return None if value is None else _value(inner, value)
+    if origin is tuple:
+        return tuple(_value(arguments[0], item) for item in typing.cast("list[object]", value))
+    if hint is float:
+        return float(typing.cast("float", value))
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast("type", hint), typing.cast("dict[str, object]", value))
+    return value
+
+
+def read_recording(folder: Path) -> Recording:
+    """The recording stored in a folder. A last line cut by a kill is left out; anything worse is an error."""
+    path = folder / FILE
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        message = f"no recording can be read from {folder}: {error.strerror or error}; name a folder made with --record"
+        raise RecordingError(message) from error
+    events: list[Event] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = decode(line)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if number == len(lines):
+                break
+            message = f"{path}, line {number}, is not an event of a torchstone recording ({error}); record again"
+            raise RecordingError(message) from error
+        if event is not None:
+            events.append(event)
+    if not events or not isinstance(events[0], RunStarted):
+        message = f"{path} does not begin like a torchstone recording; name a folder made with --record"
+        raise RecordingError(message)
+    if events[0].schema > SCHEMA:
+        message = f"{path} has schema {events[0].schema}, this torchstone reads up to {SCHEMA}; upgrade torchstone"
+        raise RecordingError(message)
+    return Recording(tuple(events))

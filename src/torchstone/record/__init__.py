@@ -1,0 +1,1 @@
+"""A live run becomes a Recording: the only place that hooks torch."""

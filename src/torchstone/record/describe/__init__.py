@@ -1,0 +1,1 @@
+"""Live objects into the plain numbers of the laws, one file a topic."""

@@ -1,0 +1,176 @@
+"""Puts every hook in and takes every hook out: one context manager, nothing else touches torch.
+
+Two rules keep the script as it was. A hook begins by asking whether torch.compile is tracing it and then does
+nothing, so compiled graphs stay the same; hooks are never put in or taken out during a run, so nothing recompiles.
+A wrapped function keeps its name and docstring, and hands TorchScript the original.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+from torch.nn import init
+from torch.nn.modules import module as nn_module
+from torch.optim import optimizer as optim_module
+
+from torchstone.record.source import user_place
+from torchstone.record.watcher import Watcher
+
+Function = Callable[..., object]
+LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss")
+_compiling = torch.compiler.is_compiling
+
+
+def replace(stack: ExitStack, holder: object, name: str, wrap: Callable[[Function], Function]) -> None:
+    """Put a wrapper in the place of an attribute, and the original back when the stack closes."""
+    original = getattr(holder, name)
+    own = name in vars(holder)
+    wrapper = functools.wraps(original)(wrap(original))
+    wrapper.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined] # read by torch.jit.script
+    setattr(holder, name, wrapper)
+    stack.callback(setattr, holder, name, original) if own else stack.callback(delattr, holder, name)
+
+
+@contextmanager
+def hooked(watcher: Watcher) -> Iterator[None]:
+    """Everything that watches is in while the block runs, and out after it, also after an exception."""
+    with ExitStack() as stack:
+        _hook_modules(watcher, stack)
+        _hook_optimizers(watcher, stack)
+        _wrap_losses(watcher, stack)
+        _wrap_backward(watcher, stack)
+        _wrap_origins(watcher, stack)
+        for intervention in watcher.interventions:
+            intervention.install(watcher, stack)
+        yield
+
+
+def _hook_modules(watcher: Watcher, stack: ExitStack) -> None:
+    def before(module: nn.Module, arguments: object) -> None:
+        del arguments
+        if not _compiling():
+            watcher.before_forward(module)
+
+    def after(module: nn.Module, arguments: object, output: object) -> None:
+        del module, arguments, output
+        if not _compiling():
+            watcher.after_forward()
+
+    def parameter_registered(module: nn.Module, name: str, parameter: object) -> None:
+        if not _compiling() and watcher.is_here():
+            watcher.models.parameter_registered(module, name, parameter)
+
+    def module_registered(parent: nn.Module, name: str, module: object) -> None:
+        if not _compiling() and watcher.is_here():
+            watcher.models.module_registered(parent, name, module)
+
+    for handle in (
+        nn_module.register_module_forward_pre_hook(before),
+        nn_module.register_module_forward_hook(after),
+        nn_module.register_module_parameter_registration_hook(parameter_registered),
+        nn_module.register_module_module_registration_hook(module_registered),
+    ):
+        stack.callback(handle.remove)
+
+
+def _hook_optimizers(watcher: Watcher, stack: ExitStack) -> None:
+    def has_closure(arguments: tuple[object, ...], options: dict[str, object]) -> bool:
+        return (len(arguments) > 1 and callable(arguments[1])) or callable(options.get("closure"))
+
+    def before(optimizer: torch.optim.Optimizer, arguments: tuple[object, ...], options: dict[str, object]) -> None:
+        if not _compiling():
+            watcher.before_step(optimizer, with_closure=has_closure(arguments, options))
+
+    def after(optimizer: torch.optim.Optimizer, arguments: tuple[object, ...], options: dict[str, object]) -> None:
+        if not _compiling():
+            watcher.after_step(optimizer, with_closure=has_closure(arguments, options))
+
+    stack.callback(optim_module.register_optimizer_step_pre_hook(before).remove)
+    stack.callback(optim_module.register_optimizer_step_post_hook(after).remove)
+
+
+def _wrap_losses(watcher: Watcher, stack: ExitStack) -> None:
+    for name in LOSSES:
+        replace(stack, torch.nn.functional, name, functools.partial(_loss_wrapper, watcher, name))
+    replace(stack, torch.nn.functional, "embedding", functools.partial(_embedding_wrapper, watcher))
+
+
+def _loss_wrapper(watcher: Watcher, name: str, original: Function) -> Function:
+    def loss(*arguments: object, **options: object) -> object:
+        if _compiling():
+            return original(*arguments, **options)
+        if watcher.interventions:
+            arguments, options = _intervene(watcher, name, arguments, options)
+        result = original(*arguments, **options)
+        if watcher.deep:
+            watcher.loss_computed(name, arguments, options, result)
+        return result
+
+    return loss
+
+
+def _embedding_wrapper(watcher: Watcher, original: Function) -> Function:
+    def embedding(*arguments: object, **options: object) -> object:
+        if not _compiling() and watcher.deep:
+            watcher.tokens_embedded(arguments[0] if arguments else options.get("input"))
+        return original(*arguments, **options)
+
+    return embedding
+
+
+def _intervene(
+    watcher: Watcher, name: str, arguments: tuple[object, ...], options: dict[str, object]
+) -> tuple[tuple[object, ...], dict[str, object]]:
+    given = arguments[0] if arguments else options.get("input")
+    if not isinstance(given, torch.Tensor):
+        return arguments, options
+    value = given
+    for intervention in watcher.interventions:
+        value = intervention.loss_input(name, value, user_place(3))
+    return ((value, *arguments[1:]), options) if arguments else (arguments, {**options, "input": value})
+
+
+def _wrap_backward(watcher: Watcher, stack: ExitStack) -> None:
+    def wrapper_of(original: Function) -> Function:
+        def backward(*arguments: object, **options: object) -> object:
+            if _compiling():
+                return original(*arguments, **options)
+            watcher.before_backward(arguments[0] if arguments else options.get("tensors"))
+            watcher.in_backward = True
+            try:
+                return original(*arguments, **options)
+            finally:
+                watcher.in_backward = False
+
+        return backward
+
+    replace(stack, torch.autograd, "backward", wrapper_of)
+
+
+def _wrap_origins(watcher: Watcher, stack: ExitStack) -> None:
+    """Where values of parameters come from: torch.nn.init, a state dict, a file of weights."""
+
+    def initialized(arguments: tuple[object, ...]) -> None:
+        if arguments:
+            watcher.models.initialized(arguments[0])
+
+    def loaded(arguments: tuple[object, ...]) -> None:
+        if arguments and isinstance(arguments[0], nn.Module):
+            watcher.models.loaded(arguments[0])
+
+    for name, value in list(vars(init).items()):
+        if name.endswith("_") and not name.startswith("_") and callable(value):
+            replace(stack, init, name, functools.partial(_noting, watcher, initialized))
+    replace(stack, nn.Module, "load_state_dict", functools.partial(_noting, watcher, loaded))
+
+
+def _noting(watcher: Watcher, note: Callable[[tuple[object, ...]], None], original: Function) -> Function:
+    def noting(*arguments: object, **options: object) -> object:
+        result = original(*arguments, **options)
+        if not _compiling() and watcher.is_here():
+            note(arguments)
+        return result
+
+    return noting

@@ -1,0 +1,297 @@
+"""The watcher: what the hooks call, in the order in which training happens. Nothing here may disturb the script."""
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from torchstone.core.events import (
+    NOWHERE,
+    BackwardCalled,
+    Event,
+    FaultRecorded,
+    LossComputed,
+    NonFiniteSeen,
+    ParametersExamined,
+    Place,
+    RunEnded,
+    StepTaken,
+)
+from torchstone.record import graph, measure
+from torchstone.record.describe import loss as describe_loss
+from torchstone.record.gradients import Optimizers, examine
+from torchstone.record.intervention import Intervention
+from torchstone.record.models import Models
+from torchstone.record.source import user_place
+from torchstone.record.writer import Writer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_FAULT_LIMIT = 5
+_LOSSES_A_STEP = 32
+_PENDING = 16
+
+
+class StopWatching(BaseException):
+    """Raised out of an optimizer step to end the script when enough was seen. No `except Exception` catches it."""
+
+
+def guarded(handler: Callable[Concatenate["Watcher", P], None]) -> Callable[Concatenate["Watcher", P], None]:
+    """Run a handler only in the watched thread and process; a fault of ours is noted and never reaches the script."""
+
+    @functools.wraps(handler)
+    def run(watcher: "Watcher", /, *arguments: P.args, **named: P.kwargs) -> None:
+        if not watcher.is_here() or not measure.may_measure():
+            return
+        try:
+            handler(watcher, *arguments, **named)
+        except Exception as error:  # noqa: BLE001 - the one place where swallowing is the promise
+            watcher.fault(handler.__name__, error)
+
+    return run
+
+
+class Watcher:
+    """State of one watched run."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        steps: int | None = None,
+        seconds: float | None = None,
+        interventions: Sequence[Intervention] = (),
+    ) -> None:
+        self.writer = writer
+        self.step_limit, self.second_limit = steps, seconds
+        self.interventions = tuple(interventions)
+        self.models = Models()
+        self.optimizers = Optimizers(self.models)
+        self.began = time.perf_counter()
+        self.step = 0
+        self.backward_passes = 0
+        self.deep = True
+        self.in_backward = False
+        self.stopped = ""
+        self.depth = 0
+        self._thread, self._process = threading.get_ident(), os.getpid()
+        self._stepping: list[int] = []
+        self._tokens: list[Tensor] = []
+        self._losses = 0
+        self.root: Tensor | None = None
+        self._root: Tensor | float | None = None
+        self._backward_place = NOWHERE
+        self._leaves: list[Tensor] = []
+        self._pending: list[tuple[int, int, float, float, Tensor | float | None]] = []
+        self._non_finite = False
+        self._faults = 0
+
+    # What every handler needs.
+
+    def is_here(self) -> bool:
+        """Whether this is the thread and process that the script runs in, and watching goes on."""
+        return threading.get_ident() == self._thread and self._faults < _FAULT_LIMIT and os.getpid() == self._process
+
+    def emit(self, events: Iterable[Event]) -> None:
+        """Write events down."""
+        for event in events:
+            self.writer.add(event)
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Note a fault of ours; after a few of them watching ends and the script goes on alone."""
+        self._faults += 1
+        self.writer.add(FaultRecorded(where, f"{type(error).__name__}: {error}"[:300], self.step), always=True)
+
+    # Modules.
+
+    @guarded
+    def before_forward(self, module: nn.Module) -> None:
+        """A module is about to run."""
+        if self.in_backward:
+            return  # a checkpoint's recomputation, no call of the user's
+        self.depth += 1
+        if self.depth == 1 and not self.models.is_known(module):
+            self.emit(self.models.see(module, self.step))
+            for intervention in self.interventions:
+                intervention.model_seen(self)
+        if self.deep:
+            self.models.ran(module, gradients=torch.is_grad_enabled())
+
+    def after_forward(self) -> None:
+        """A module has run."""
+        if self.depth and not self.in_backward and self.is_here():
+            self.depth -= 1
+
+    # Losses.
+
+    @guarded
+    def tokens_embedded(self, tokens: object) -> None:
+        """An embedding looked tokens up; a loss later in the step may be over the same vocabulary."""
+        if measure.is_plain(tokens) and len(self._tokens) < _LOSSES_A_STEP:
+            self._tokens.append(tokens.detach())  # type: ignore[attr-defined]
+
+    @guarded
+    def loss_computed(self, function: str, arguments: tuple[object, ...], options: dict[str, object], result: object) -> None:
+        """A loss function returned."""
+        if not (self.deep and torch.is_grad_enabled()) or self._losses >= _LOSSES_A_STEP:
+            return
+        names = ("input", "target")
+        given = {**dict(zip(names, arguments, strict=False)), **options}
+        prediction, target = given.get("input"), given.get("target")
+        if not (isinstance(prediction, Tensor) and isinstance(target, Tensor)):
+            return
+        if not (measure.is_plain(prediction) and measure.is_plain(target) and prediction.requires_grad):
+            return
+        self._losses += 1
+        with measure.unseen():
+            call = describe_loss.Call(function, prediction, target, options, self._tokens)
+            fields = describe_loss.describe(call)
+        if fields is not None:
+            head = graph.nearest_matrix(prediction, int(fields.get("classes", 0) or 0))  # type: ignore[call-overload]
+            fields["head"] = self.models.number(head) if head is not None else None
+            place = user_place(3)
+            event = LossComputed(function, self.step, place=place, loss=measure.scalar(result), **fields)  # type: ignore[arg-type]
+            self.writer.add(event, always=self.step == 0)
+
+    # Backward passes.
+
+    @guarded
+    def before_backward(self, roots: object) -> None:
+        """A backward pass is about to begin."""
+        self.backward_passes += 1
+        root = roots[0] if isinstance(roots, list | tuple) and roots else roots
+        self._root = self._value(root)
+        if isinstance(self._root, float):
+            self._finite(self._root, self.step, "loss", "", user_place(3) if self._root - self._root != 0 else NOWHERE)
+        self.root = root if isinstance(root, Tensor) else None
+        try:
+            for intervention in self.interventions:
+                intervention.before_backward(self)
+        finally:
+            self.root = None  # the graph of the user's loss must not live longer for having been seen
+        following = [f for f in self.optimizers.all() if f.consumed is not None]
+        if self.deep or following:
+            self._backward_place = user_place(3)
+        for followed in following:
+            followed.backward_begins(self._backward_place)
+        if self.deep and isinstance(root, Tensor):
+            self._leaves.extend(graph.leaves(root).values())
+            value = self._root if isinstance(self._root, float) else None
+            self.emit([BackwardCalled(self.step, self._backward_place, value)])
+
+    def _value(self, root: object) -> Tensor | float | None:
+        if not (isinstance(root, Tensor) and measure.is_plain(root)) or root.numel() != 1:
+            return None
+        # Reading a number from a device waits for it: there it is kept and read later, many at once.
+        return float(root.detach()) if root.device.type == "cpu" else root.detach().clone()
+
+    def _finite(self, value: float, step: int, what: str, name: str, place: Place) -> None:
+        if value - value == 0 or self._non_finite:
+            return
+        self._non_finite = True
+        self.writer.add(NonFiniteSeen(step, what, name, value, place), always=True)
+
+    # Steps.
+
+    @guarded
+    def before_step(self, optimizer: torch.optim.Optimizer, *, with_closure: bool) -> None:
+        """An optimizer is about to step."""
+        key = id(optimizer)
+        if key in self._stepping:  # left over from a step that raised
+            del self._stepping[self._stepping.index(key) :]
+        self._stepping.append(key)
+        if len(self._stepping) == 1:
+            for intervention in self.interventions:
+                intervention.before_step(self, optimizer)
+            if not with_closure:
+                self._look(optimizer)
+
+    def _look(self, optimizer: torch.optim.Optimizer) -> None:
+        followed = self.optimizers.follow(optimizer)
+        place = user_place(5) if self.deep or not followed.steps else NOWHERE
+        if self.deep or not followed.steps:
+            self.emit(self.optimizers.describe(followed, self.step, place))
+        self.emit(followed.border(self.step, place))
+        if self.deep:
+            self._examine()
+
+    def _examine(self, *, final: bool = False) -> None:
+        self.emit(self.models.refresh(self.step))
+        self.learn_reached()
+        seen = examine(self.models, self.step, final=final)
+        self.emit([seen])
+        self._check_parameters(seen)
+
+    def learn_reached(self) -> None:
+        """Take in what the last sampled backward passes reached outside every model's tree."""
+        self.emit(self.models.learn_leaves(self._leaves, self.step))
+        self._leaves.clear()
+
+    def _check_parameters(self, seen: ParametersExamined) -> None:
+        for number, gradient in zip(seen.parameters, seen.gradient, strict=True):
+            if gradient is not None and gradient - gradient != 0:
+                self._finite(gradient, self.step, "gradient", str(number), NOWHERE)
+
+    def after_step(self, optimizer: torch.optim.Optimizer, *, with_closure: bool) -> None:
+        """An optimizer has stepped. Ends the script when enough was seen: the one thing that may pass through."""
+        self._step_ended(optimizer, with_closure=with_closure)
+        if self.is_here() and not self._stepping and self.enough():
+            raise StopWatching
+
+    @guarded
+    def _step_ended(self, optimizer: torch.optim.Optimizer, *, with_closure: bool) -> None:
+        key = id(optimizer)
+        if key in self._stepping:
+            del self._stepping[self._stepping.index(key) :]
+        if self._stepping:
+            return  # an optimizer inside another: one step of the user's
+        if with_closure:
+            self._look(optimizer)
+        followed = self.optimizers.follow(optimizer)
+        self._pending.append((self.step, followed.number, time.perf_counter() - self.began, time.process_time(), self._root))
+        if not isinstance(self._root, Tensor) or self.deep or len(self._pending) >= _PENDING:
+            self.flush()
+        followed.step_ended()
+        self.step += 1
+        self.deep = self.optimizers.sampled()
+        self.depth, self._losses = 0, 0
+        self._tokens.clear()
+        for intervention in self.interventions:
+            intervention.after_step(self)
+
+    def flush(self) -> None:
+        """Write the steps whose numbers still lay on the device."""
+        for step, number, seconds, cpu, root in self._pending:
+            loss = float(root) if root is not None else None
+            self.writer.add(StepTaken(step, number, loss, seconds, cpu), always=True)
+            if loss is not None:
+                self._finite(loss, step, "loss", "", NOWHERE)
+        self._pending.clear()
+
+    def enough(self) -> bool:
+        """Whether a limit is reached."""
+        if self.step_limit is not None and self.step >= self.step_limit:
+            self.stopped = "steps"
+        elif self.second_limit is not None and time.perf_counter() - self.began >= self.second_limit:
+            self.stopped = "time"
+        return bool(self.stopped)
+
+    @guarded
+    def _look_last(self) -> None:
+        self.flush()
+        if self.step:
+            self._examine(final=True)
+
+    def end(self, reason: str, exit_code: int = 0, detail: str = "") -> None:
+        """Take a last look and write how the run ended."""
+        self._look_last()
+        seconds = time.perf_counter() - self.began
+        ended = RunEnded(
+            self.stopped or reason, exit_code, self.step, self.backward_passes, seconds, detail[:300], self.writer.dropped
+        )
+        self.writer.add(ended, always=True)

@@ -1,0 +1,1 @@
+"""Try a change, hold the same law again: interventions, probes and trials."""
