@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchstone.checks.check import Check, chosen, probe_of
+from torchstone.checks.check import Check, changes_of, chosen, probe_of
 from torchstone.checks.engine import Examination, examine
 from torchstone.core.errors import TorchstoneError, UsageError
 from torchstone.core.events import FaultRecorded, GradientCut, NonFiniteBorn, RunEnded, StepTaken, TorchLoaded
@@ -109,7 +109,7 @@ def _probe_and_try(plan: Plan, watched: Recording, checks: tuple[Check, ...], be
     watched = _with_probes(watched, folder)
     number = 0
     for check, finding in examine(watched, checks).findings:
-        for change in check.changes(finding, watched):
+        for change in changes_of(check, finding, watched)[0]:
             trials.run_again(
                 plan, f"trial-{number:02}", watched.steps, change=change, hidden=hidden, seconds=seconds, progress=progress
             )
@@ -139,9 +139,9 @@ def _key(change: Change) -> str:
 def _with_remedies(
     check: Check, finding: Finding, recording: Recording, tried: dict[str, Recording], options: Options
 ) -> Finding:
-    changes = check.changes(finding, recording)
+    changes, why_none = changes_of(check, finding, recording)
     if not changes:
-        return finding.with_remedies((), check.why_no_remedy(finding, recording))
+        return finding.with_remedies((), why_none)
     if not options.trial or not tried:
         titles = "; ".join(f"{change.title} ({change.patch})" for change in changes)
         return finding.with_remedies((), f"not tried: {titles}")

@@ -76,6 +76,15 @@ def probe_of(check: Check, finding: Finding, recording: Recording) -> Probe | No
     return cast("Probe | None", ask(finding, recording)) if ask is not None else None
 
 
+def changes_of(check: Check, finding: Finding, recording: Recording) -> tuple[tuple[Change, ...], str]:
+    """What may remedy a finding, or why nothing can be tried; a check that fails at it costs the remedies, not the report."""
+    try:
+        changes = tuple(check.changes(finding, recording))
+        return changes, "" if changes else check.why_no_remedy(finding, recording)
+    except Exception as error:  # noqa: BLE001 - a fault of one check; the finding itself stands
+        return (), f"torchstone fault: {check.NAME} could not say what to try ({type(error).__name__}: {error})"
+
+
 def find_check(name: str) -> Check:
     """The check of that name or code; raises UsageError, with the nearest names, if there is none."""
     for check in all_checks():

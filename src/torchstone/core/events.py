@@ -64,7 +64,8 @@ class ParameterSeen:
     """A parameter (or a leaf that the gradient reaches). `names` holds every path to it, tied ones too.
 
     origin: `registered` in a model, `unregistered-module` (its module is in no model's tree),
-    `attribute` (a tensor kept on a module but not registered), `optimizer` (known to an optimizer only).
+    `attribute` (a tensor kept on a module but not registered), `optimizer` (known to an optimizer only), `free` (in no
+    module: weights of a functional program).
     """
 
     parameter: int
@@ -106,12 +107,14 @@ class OptimizerSeen:
 class CopiedToken:
     """The logit of the token that the model just read, for heads over the vocabulary that feeds the model.
 
-    logit: its mean over rows; nats_without: the mean loss with that logit taken out of the softmax.
+    logit: its mean over rows; nats_without: the mean loss with that logit taken out of the softmax; embedding: the
+    number of the matrix that the token was looked up in (the head itself, where the two are tied).
     """
 
     logit: float
     nats_without: float
     rows: int
+    embedding: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,8 @@ class GradientCarried:
     """Norms of one optimizer's gradients across the border of a step.
 
     consumed: right after its last step. carried: what of it still lay, unaltered, in the buffers when every
-    backward pass since had begun. altered: what lay there but had been changed in between. used: at this step.
+    backward pass since had begun. altered: what lay there but had been changed in between. used: at this step, if
+    anything was carried.
     """
 
     step: int
@@ -195,13 +199,12 @@ class ParametersExamined:
 
 @dataclass(frozen=True, slots=True)
 class StepTaken:
-    """An optimizer step ended. loss: the last backward root's value; seconds: since torch was imported; cpu: the process's."""
+    """An optimizer step ended. loss: the last backward root's value; seconds: since torch was imported."""
 
     step: int
     optimizer: int = 0
     loss: float | None = None
     seconds: float = 0.0
-    cpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

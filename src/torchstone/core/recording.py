@@ -64,23 +64,36 @@ class Recording:
 
 def encode(event: Event) -> str:
     """One event as one line of JSON."""
-    return json.dumps({"event": type(event).__name__, **_plain_fields(event)}, separators=(",", ":"))
+    return _ENCODER({"event": type(event).__name__, **_plain_fields(event)})
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+@cache
+def _fields(kind: type) -> tuple[tuple[str, object], ...]:
+    return tuple((field.name, field.default) for field in dataclasses.fields(kind))
 
 
 def _plain_fields(value: object) -> dict[str, object]:
-    fields = dataclasses.fields(value)  # type: ignore[arg-type] # only dataclasses come here
     # A field at its default says nothing: leaving it out keeps recordings small.
-    return {f.name: _plain(getattr(value, f.name)) for f in fields if getattr(value, f.name) != f.default}
+    given = ((name, getattr(value, name), default) for name, default in _fields(type(value)))  # type: ignore[arg-type] # types hash
+    return {name: _plain(item) for name, item, default in given if item != default}
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else str(value)
-    if dataclasses.is_dataclass(value):
-        return _plain_fields(value)
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
+    kind = type(value)
+    if kind is float:
+        return _short(value)  # type: ignore[arg-type] # the line above is the check, made the fast way
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is tuple or kind is list:
+        return [_short(item) if type(item) is float else _plain(item) for item in value]  # type: ignore[attr-defined]
+    return _plain_fields(value)
+
+
+def _short(value: float) -> float | str:
+    return float(f"{value:.7g}") if math.isfinite(value) else str(value)
 
 
 def decode(line: str) -> Event | None:

@@ -90,7 +90,9 @@ class Child:
             )
             self.watcher.models.weights_read = "safetensors" in sys.modules
             self._hooks.enter_context(hooked(self.watcher))
-            self.writer.add(TorchLoaded(str(torch.__version__), torch.get_num_threads(), torch.cuda.is_available()), always=True)
+            # Only whether it could be used: to ask whether it can would initialise the driver before the script does.
+            loaded = TorchLoaded(str(torch.__version__), torch.get_num_threads(), torch.backends.cuda.is_built())
+            self.writer.add(loaded, always=True)
         except Exception as error:  # noqa: BLE001 - a fault of ours never stops the script
             from torchstone.core.events import FaultRecorded
 
@@ -116,10 +118,12 @@ class Child:
             sys.argv = [script.target, *script.arguments]
             path = Path(script.target)
             sys.path.insert(0, str(path.resolve().parent))
-            code = compile(path.read_bytes(), script.target, "exec", dont_inherit=True)
-            loader = importlib.machinery.SourceFileLoader("__main__", script.target)
-            main.__dict__.update(__spec__=None, __package__=None, __loader__=loader, __file__=script.target, __cached__=None)
+            file = script.target if path.is_absolute() else f"{Path.cwd()}{os.sep}{script.target}"
+            code = compile(path.read_bytes(), file, "exec", dont_inherit=True)
+            loader = importlib.machinery.SourceFileLoader("__main__", file)
+            main.__dict__.update(__spec__=None, __package__=None, __loader__=loader, __file__=file, __cached__=None)
         main.__dict__["__builtins__"] = builtins
+        sys.orig_argv = [sys.executable, *sys.argv]
         sys.modules["__main__"] = main
         return main.__dict__, code
 

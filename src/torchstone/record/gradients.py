@@ -75,7 +75,8 @@ class Followed:
         if self.consumed and self.passes:
             total = _root_sum_square(self.consumed)
             if total > 0:
-                used = _root_sum_square(self._norms())
+                kept = any(self.carried.values()) or any(self.altered.values())
+                used = _root_sum_square(self._norms()) if kept else 0.0
                 yield GradientCarried(
                     step, self.number, total, _root_sum_square(self.carried), _root_sum_square(self.altered),
                     used, self.passes, self.place, step_place,

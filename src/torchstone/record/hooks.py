@@ -50,12 +50,12 @@ def hooked(watcher: Watcher) -> Iterator[None]:
 def _hook_modules(watcher: Watcher, stack: ExitStack) -> None:
     def before(module: nn.Module, arguments: object) -> None:
         del arguments
-        if not _compiling():
+        if not _compiling() and watcher.deep:  # in this order: a traced `deep` would be guarded on, and recompile
             watcher.before_forward(module)
 
     def after(module: nn.Module, arguments: object, output: object) -> None:
         del module, arguments, output
-        if not _compiling():
+        if not _compiling() and watcher.deep:
             watcher.after_forward()
 
     def parameter_registered(module: nn.Module, name: str, parameter: object) -> None:
@@ -66,6 +66,7 @@ def _hook_modules(watcher: Watcher, stack: ExitStack) -> None:
         if not _compiling() and watcher.is_here():
             watcher.models.module_registered(parent, name, module)
 
+    replace(stack, nn_module, "_has_any_global_hook", _others_than_ours)
     for handle in (
         nn_module.register_module_forward_pre_hook(before),
         nn_module.register_module_forward_hook(after),
@@ -73,6 +74,18 @@ def _hook_modules(watcher: Watcher, stack: ExitStack) -> None:
         nn_module.register_module_module_registration_hook(module_registered),
     ):
         stack.callback(handle.remove)
+
+
+def _others_than_ours(original: Function) -> Function:
+    """torch.compile warns when it sees global hooks on modules; ours do nothing in a compiled module, so it need not."""
+    own = {"torchstone"}
+
+    def has_any_global_hook() -> bool:
+        tables = (value for name, value in vars(nn_module).items() if name.startswith("_global_") and isinstance(value, dict))
+        hooks = [hook for table in tables for hook in table.values() if callable(hook)]
+        return bool(original()) and any(str(hook.__module__).partition(".")[0] not in own for hook in hooks)
+
+    return has_any_global_hook
 
 
 def _hook_optimizers(watcher: Watcher, stack: ExitStack) -> None:
@@ -87,6 +100,12 @@ def _hook_optimizers(watcher: Watcher, stack: ExitStack) -> None:
         if not _compiling():
             watcher.after_step(optimizer, with_closure=has_closure(arguments, options))
 
+    def built(arguments: tuple[object, ...]) -> None:
+        if arguments and isinstance(arguments[0], torch.optim.Optimizer):
+            watcher.optimizer_built(arguments[0])
+
+    if watcher.interventions:
+        replace(stack, torch.optim.Optimizer, "__init__", functools.partial(_noting, watcher, built))
     stack.callback(optim_module.register_optimizer_step_pre_hook(before).remove)
     stack.callback(optim_module.register_optimizer_step_post_hook(after).remove)
 
@@ -114,7 +133,8 @@ def _loss_wrapper(watcher: Watcher, name: str, original: Function) -> Function:
 def _embedding_wrapper(watcher: Watcher, original: Function) -> Function:
     def embedding(*arguments: object, **options: object) -> object:
         if not _compiling() and watcher.deep:
-            watcher.tokens_embedded(arguments[0] if arguments else options.get("input"))
+            given = dict(zip(("input", "weight"), arguments, strict=False)) | options
+            watcher.tokens_embedded(given.get("input"), given.get("weight"))
         return original(*arguments, **options)
 
     return embedding

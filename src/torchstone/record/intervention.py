@@ -20,6 +20,9 @@ class Intervention:
     def model_seen(self, watcher: "Watcher") -> None:
         """Before the first forward pass of a model."""
 
+    def optimizer_built(self, watcher: "Watcher", optimizer: torch.optim.Optimizer) -> None:
+        """When an optimizer has been given its parameters."""
+
     def loss_input(self, function: str, value: Tensor, place: "Place") -> Tensor:
         """What a loss function is to be given."""
         del function, place

@@ -13,7 +13,7 @@ from torchstone.core.errors import UsageError
 from torchstone.record.plan import Plan
 
 PLAN = "plan.json"
-CHILD = "torchstone.remedy.child"
+CHILD = Path(__file__).resolve().parents[1] / "remedy" / "child.py"
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SETTLE = 20.0
 
@@ -35,7 +35,7 @@ def launch(
     except OSError as error:
         message = f"no recording can be written to {folder}: {error.strerror or error}; name a folder that can be written"
         raise UsageError(message) from error
-    command = [sys.executable, *subprocess._args_from_interpreter_flags(), "-m", CHILD, str(folder / PLAN)]  # type: ignore[attr-defined] # noqa: SLF001
+    command = [sys.executable, *subprocess._args_from_interpreter_flags(), str(CHILD), str(folder / PLAN)]  # type: ignore[attr-defined] # noqa: SLF001
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     try:
         child = subprocess.Popen(  # noqa: S603 - the interpreter we run in, with our own module

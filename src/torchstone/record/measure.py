@@ -16,11 +16,15 @@ def is_plain(value: object) -> bool:
     return tensor.device.type != "meta" and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001
 
 
+_HAS_CUDA: bool = torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
+
+
 def may_measure() -> bool:
     """Whether our own tensor arithmetic would stay unseen: no user dispatch mode, no compilation, no graph capture."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:  # noqa: SLF001
         return False
-    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    # Only a machine with CUDA can be capturing, and the question itself must not initialise the device.
+    in_use = _HAS_CUDA and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return not (in_use and torch.cuda.is_current_stream_capturing())
 
 
@@ -50,7 +54,9 @@ def norms(tensors: Sequence[Tensor]) -> list[float]:
     for tensor in tensors:
         dense = tensor.coalesce().values() if tensor.is_sparse else tensor
         real = torch.view_as_real(dense) if dense.is_complex() else dense
-        found.append(torch.linalg.vector_norm(real.float() if real.dtype != torch.float64 else real))
+        # In float64: the squares of float32 values overflow from 1e19 on, where the values themselves are finite.
+        wide = torch.float64 if real.device.type != "mps" else torch.float32
+        found.append(torch.linalg.vector_norm(real, dtype=wide))
     return _read(found)
 
 

@@ -151,7 +151,9 @@ class Models:
 
     def learn(self, news: list[tuple[Tensor, tuple[str, ...]]], model: int, origin: str, step: int) -> Iterator[Event]:
         """Give new parameters their numbers and note how they stand before training."""
-        plain = [(tensor, names) for tensor, names in news if measure.is_plain(tensor) and self.number(tensor) is None]
+        plain = [(tensor, names) for tensor, names in news if self.number(tensor) is None and measure.is_plain(tensor)]
+        if not plain:
+            return
         with measure.unseen():
             prints = measure.fingerprints([tensor.detach() for tensor, _ in plain])
         for (tensor, names), fingerprint in zip(plain, prints, strict=True):

@@ -27,7 +27,7 @@ from torchstone.record.describe import loss as describe_loss
 from torchstone.record.gradients import Optimizers, examine
 from torchstone.record.intervention import Intervention
 from torchstone.record.models import Models
-from torchstone.record.source import user_place
+from torchstone.record.source import name_of, user_place
 from torchstone.record.writer import Writer
 
 P = ParamSpec("P")
@@ -35,6 +35,7 @@ R = TypeVar("R")
 _FAULT_LIMIT = 5
 _LOSSES_A_STEP = 32
 _PENDING = 16
+_LEAVES_UNTIL = 2  # what lies outside every model's tree is there from the start; the walk is not free
 
 
 class StopWatching(BaseException):
@@ -49,7 +50,11 @@ def guarded(handler: Callable[Concatenate["Watcher", P], None]) -> Callable[Conc
         if not watcher.is_here() or not measure.may_measure():
             return
         try:
-            handler(watcher, *arguments, **named)
+            if torch._C._len_torch_function_stack():  # noqa: SLF001 - our own reads are no operations of the user's
+                with torch._C.DisableTorchFunction():  # noqa: SLF001
+                    handler(watcher, *arguments, **named)
+            else:
+                handler(watcher, *arguments, **named)
         except Exception as error:  # noqa: BLE001 - the one place where swallowing is the promise
             watcher.fault(handler.__name__, error)
 
@@ -81,13 +86,13 @@ class Watcher:
         self.depth = 0
         self._thread, self._process = threading.get_ident(), os.getpid()
         self._stepping: list[int] = []
-        self._tokens: list[Tensor] = []
+        self._tokens: list[tuple[Tensor, int | None]] = []
         self._losses = 0
         self.root: Tensor | None = None
         self._root: Tensor | float | None = None
         self._backward_place = NOWHERE
         self._leaves: list[Tensor] = []
-        self._pending: list[tuple[int, int, float, float, Tensor | float | None]] = []
+        self._pending: list[tuple[int, int, float, Tensor | float | None]] = []
         self._non_finite = False
         self._faults = 0
 
@@ -111,7 +116,7 @@ class Watcher:
 
     @guarded
     def before_forward(self, module: nn.Module) -> None:
-        """A module is about to run."""
+        """A module is about to run (sampled steps only: the hook asks)."""
         if self.in_backward:
             return  # a checkpoint's recomputation, no call of the user's
         self.depth += 1
@@ -123,17 +128,18 @@ class Watcher:
             self.models.ran(module, gradients=torch.is_grad_enabled())
 
     def after_forward(self) -> None:
-        """A module has run."""
+        """A module has run (sampled steps only)."""
         if self.depth and not self.in_backward and self.is_here():
             self.depth -= 1
 
     # Losses.
 
     @guarded
-    def tokens_embedded(self, tokens: object) -> None:
+    def tokens_embedded(self, tokens: object, matrix: object) -> None:
         """An embedding looked tokens up; a loss later in the step may be over the same vocabulary."""
         if measure.is_plain(tokens) and len(self._tokens) < _LOSSES_A_STEP:
-            self._tokens.append(tokens.detach())  # type: ignore[attr-defined]
+            number = self.models.number(matrix) if isinstance(matrix, Tensor) else None
+            self._tokens.append((tokens.detach(), number))  # type: ignore[attr-defined]
 
     @guarded
     def loss_computed(self, function: str, arguments: tuple[object, ...], options: dict[str, object], result: object) -> None:
@@ -153,6 +159,8 @@ class Watcher:
             fields = describe_loss.describe(call)
         if fields is not None:
             head = graph.nearest_matrix(prediction, int(fields.get("classes", 0) or 0))  # type: ignore[call-overload]
+            if head is not None and self.models.number(head) is None:  # weights that are in no module
+                self.emit(self.models.learn([(head, (name_of(head, 3) or "weight",))], -1, "free", self.step))
             fields["head"] = self.models.number(head) if head is not None else None
             place = user_place(3)
             event = LossComputed(function, self.step, place=place, loss=measure.scalar(result), **fields)  # type: ignore[arg-type]
@@ -174,13 +182,13 @@ class Watcher:
                 intervention.before_backward(self)
         finally:
             self.root = None  # the graph of the user's loss must not live longer for having been seen
-        following = [f for f in self.optimizers.all() if f.consumed is not None]
-        if self.deep or following:
+        if self.deep:
             self._backward_place = user_place(3)
-        for followed in following:
-            followed.backward_begins(self._backward_place)
+            for followed in self.optimizers.all():
+                followed.backward_begins(self._backward_place)
         if self.deep and isinstance(root, Tensor):
-            self._leaves.extend(graph.leaves(root).values())
+            if self.step <= _LEAVES_UNTIL:
+                self._leaves.extend(graph.leaves(root).values())
             value = self._root if isinstance(self._root, float) else None
             self.emit([BackwardCalled(self.step, self._backward_place, value)])
 
@@ -199,6 +207,12 @@ class Watcher:
     # Steps.
 
     @guarded
+    def optimizer_built(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer has been given its parameters."""
+        for intervention in self.interventions:
+            intervention.optimizer_built(self, optimizer)
+
+    @guarded
     def before_step(self, optimizer: torch.optim.Optimizer, *, with_closure: bool) -> None:
         """An optimizer is about to step."""
         key = id(optimizer)
@@ -208,17 +222,15 @@ class Watcher:
         if len(self._stepping) == 1:
             for intervention in self.interventions:
                 intervention.before_step(self, optimizer)
-            if not with_closure:
+            if self.deep and not with_closure:
                 self._look(optimizer)
 
     def _look(self, optimizer: torch.optim.Optimizer) -> None:
         followed = self.optimizers.follow(optimizer)
-        place = user_place(5) if self.deep or not followed.steps else NOWHERE
-        if self.deep or not followed.steps:
-            self.emit(self.optimizers.describe(followed, self.step, place))
+        place = user_place(5)
+        self.emit(self.optimizers.describe(followed, self.step, place))
         self.emit(followed.border(self.step, place))
-        if self.deep:
-            self._examine()
+        self._examine()
 
     def _examine(self, *, final: bool = False) -> None:
         self.emit(self.models.refresh(self.step))
@@ -250,25 +262,26 @@ class Watcher:
             del self._stepping[self._stepping.index(key) :]
         if self._stepping:
             return  # an optimizer inside another: one step of the user's
-        if with_closure:
+        if self.deep and with_closure:
             self._look(optimizer)
         followed = self.optimizers.follow(optimizer)
-        self._pending.append((self.step, followed.number, time.perf_counter() - self.began, time.process_time(), self._root))
+        self._pending.append((self.step, followed.number, time.perf_counter() - self.began, self._root))
         if not isinstance(self._root, Tensor) or self.deep or len(self._pending) >= _PENDING:
-            self.flush()
+            self._write_steps()
         followed.step_ended()
         self.step += 1
         self.deep = self.optimizers.sampled()
-        self.depth, self._losses = 0, 0
-        self._tokens.clear()
+        if self.deep:
+            self.depth, self._losses = 0, 0
+            self._tokens.clear()
         for intervention in self.interventions:
             intervention.after_step(self)
 
-    def flush(self) -> None:
-        """Write the steps whose numbers still lay on the device."""
-        for step, number, seconds, cpu, root in self._pending:
+    def _write_steps(self) -> None:
+        """Write steps down, also those whose loss still lay on the device."""
+        for step, number, seconds, root in self._pending:
             loss = float(root) if root is not None else None
-            self.writer.add(StepTaken(step, number, loss, seconds, cpu), always=True)
+            self.writer.add_step(StepTaken(step, number, loss, seconds))
             if loss is not None:
                 self._finite(loss, step, "loss", "", NOWHERE)
         self._pending.clear()
@@ -283,7 +296,7 @@ class Watcher:
 
     @guarded
     def _look_last(self) -> None:
-        self.flush()
+        self._write_steps()
         if self.step:
             self._examine(final=True)
 

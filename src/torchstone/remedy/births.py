@@ -128,7 +128,9 @@ class Births:
         self, name: str, place: Place, module: str, before: Before, arguments: tuple[object, ...], result: object
     ) -> None:
         """Look at what came out, and keep the operation if anything in it is not finite."""
-        outputs = [t for t in flat_tensors(result) if isinstance(t, Tensor)] or list(flat_tensors(arguments[:1]))
+        outputs = list(flat_tensors(result))
+        if result is None:  # x[i] = y and the like write into their first argument
+            outputs = list(flat_tensors(arguments[:1]))
         after = State()
         bad: list[Tensor] = []
         for tensor in outputs:

@@ -1,11 +1,20 @@
-"""What `python -m torchstone.remedy.child PLAN` does: one run of the script, with a plan's changes and probe in it."""
+"""One run of the script, with a plan's changes and probe in it: `python child.py PLAN`.
 
+Started as a file, not with -m: that would put the working directory first on the path, and a `types.py` there
+would break us where it does not break the script.
+"""
+
+import atexit
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+_BEFORE = frozenset(sys.modules)
+sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from torchstone.core.events import WritesDiverted
 from torchstone.record.child import Child
@@ -24,12 +33,20 @@ def _interventions(plan: Plan) -> Sequence["Intervention"]:
     return build(plan)
 
 
+def _make_way(folder: Path) -> None:
+    """Where the script has a module named like one that we imported before it, the script must find its own."""
+    for name in sorted(set(sys.modules) - _BEFORE - {"torchstone"}):
+        if "." not in name and ((folder / f"{name}.py").exists() or (folder / name / "__init__.py").exists()):
+            del sys.modules[name]
+
+
 def main() -> int:
     """Run the plan that the first argument names."""
     plan = Plan.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if os.environ.pop("TORCHSTONE_HASH_SEED", ""):
         os.environ.pop("PYTHONHASHSEED", None)
-    sys.path.pop(0)  # the working directory, which `-m` put there; the script gets its own folder
+    sys.path.pop(0)  # what is needed further comes by the package's own path; the script gets its own folder
+    _make_way(Path.cwd() if plan.script.as_module else Path(plan.script.target).resolve().parent)
     child = Child(plan, _interventions)
     with ExitStack() as stack:
         if plan.purpose != "watch":
@@ -39,7 +56,12 @@ def main() -> int:
             after_import("torch", diverted.adopt)
             after_import("safetensors", diverted.adopt)
             stack.callback(lambda: child.writer.add(WritesDiverted(tuple(diverted.paths[:20])), always=True))
-        return child.run()
+        code = child.run()
+        if plan.purpose != "watch":
+            # Threads and exit functions of the script's may still write: they end while writes are diverted.
+            threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 - what the interpreter calls next itself
+            atexit._run_exitfuncs()  # noqa: SLF001
+        return code
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ functions of `os`, and with them pathlib, shutil, tempfile, glob, logging, json,
 those; and of each native function of torch and safetensors that takes a path. One table says which arguments of which
 function are paths and what is wanted from them; `Overlay` says where they lie.
 
-Left as they are: the scratch folder, /dev, /proc, /sys, open file descriptors, and the sockets of `multiprocessing`.
+Left as they are: the scratch folder, /dev, /proc, /sys, open file descriptors, and in the system's temporary folder the
+sockets of `multiprocessing` and the cache of `torch.compile`. What `tempfile` makes in no stated folder, and the caches
+of other compilers, are real files in the scratch folder: subprocesses have to find them.
 
 Limits. Other native code that opens files by name is not seen: sqlite3, h5py, pyarrow, cv2, tokenizers, `io.FileIO`
 given a path, `import`. Nor are subprocesses (`subprocess`, `os.system`, the spawn method of `multiprocessing`: such a
@@ -31,7 +33,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from torchstone.remedy.overlay import READ, WRITING, Overlay, failure
+from torchstone.remedy.overlay import READ, SOCKETS, WRITING, Overlay, failure
 
 LOOK = os.O_NOFOLLOW
 CHANGE = os.O_RDWR
@@ -40,8 +42,9 @@ MAKE = os.O_CREAT | os.O_EXCL
 KEPT = ("posix", "_io")  # where the real functions stay
 OPENER = 7  # its position among the arguments of open
 
-# Compilers run as subprocesses on files that Python wrote: their caches must be real folders.
-COMPILERS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
+# Compilers run as subprocesses on files that Python wrote, so their caches must be real folders: other ones than the
+# user's. Unless the user sets it, inductor's is in the system's temporary folder, and is left there.
+COMPILERS = ("TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ TABLE: dict[str, dict[str, tuple[Argument, ...]]] = {
         "symlink": (Argument(1, "dst", MAKE),),
     },
     "io": {"open": ()},
+    "tempfile": dict.fromkeys(("mkdtemp", "mkstemp", "TemporaryFile", "NamedTemporaryFile"), ()),
     "torch": {
         "_C.PyTorchFileWriter.__init__": (Argument(1, "file_name", WRITE),),
         "_C.PyTorchFileReader.__init__": (Argument(1, "arg0", READ),),
@@ -126,20 +130,22 @@ class Entry:
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Whether this is a folder; a link is followed in the view, not in the real file system."""
         if follow_symlinks and self.is_symlink():
-            return os.path.isdir(self._full)
+            return Path(self._full).is_dir()
         return self._entry.is_dir(follow_symlinks=False)
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
         """Whether this is a regular file."""
         if follow_symlinks and self.is_symlink():
-            return os.path.isfile(self._full)
+            return Path(self._full).is_file()
         return self._entry.is_file(follow_symlinks=False)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Return the file's status."""
-        if follow_symlinks and self.is_symlink():
-            return os.stat(self._full)
-        return self._entry.stat(follow_symlinks=False)
+        try:
+            return Path(self._full).stat() if follow_symlinks and self.is_symlink() else self._entry.stat(follow_symlinks=False)
+        except OSError as error:
+            error.filename = self.path
+            raise
 
 
 class Listing(Iterator[Entry]):
@@ -166,15 +172,23 @@ class Listing(Iterator[Entry]):
         self._entries = iter(())
 
 
-def _swap(pairs: Mapping[int, tuple[object, object]]) -> None:
-    """Replace functions wherever a module holds them, for `from os import remove` holds its own."""
+def _holders() -> Iterator[dict[Any, Any]]:
+    """Yield where functions are held: the names of every module, and the one table that numpy opens files by."""
     for module in list(sys.modules.values()):
         names = getattr(module, "__dict__", None)
-        if not isinstance(names, dict) or names.get("__name__") in KEPT:
-            continue
-        for name, value in list(names.items()):
+        if isinstance(names, dict) and names.get("__name__") not in KEPT:
+            yield names
+    source = sys.modules.get("numpy.lib._datasource")
+    if source is not None:
+        yield vars(vars(source)["_file_openers"])["_file_openers"]
+
+
+def _swap(pairs: Mapping[int, tuple[object, object]]) -> None:
+    """Replace functions wherever they are held, for `from os import remove` holds its own."""
+    for holder in _holders():
+        for name, value in list(holder.items()):
             if id(value) in pairs:
-                names[name] = pairs[id(value)][1]
+                holder[name] = pairs[id(value)][1]
 
 
 def _restate(error: Exception, spoken: list[Any], upper: str) -> None:
@@ -185,7 +199,8 @@ def _restate(error: Exception, spoken: list[Any], upper: str) -> None:
         error.filename2 = spoken[0]
     elif spoken:
         error.filename = spoken[0]
-        error.filename2 = spoken[1] if len(spoken) > 1 else None
+        if len(spoken) > 1:
+            error.filename2 = spoken[1]
 
 
 class Diverted:
@@ -207,6 +222,8 @@ class Diverted:
             "os.listdir": lambda path=None: [entry.name for entry in self._list(path)],
             "os.scandir": lambda path=None: Listing(self._list(path)),
         }
+        for name, index in (("mkdtemp", 2), ("mkstemp", 2), ("TemporaryFile", 6), ("NamedTemporaryFile", 6)):
+            self._acts[f"tempfile.{name}"] = functools.partial(self._make_temporary, getattr(tempfile, name), index)
         self._active = True
         stack.callback(self._rest)
         for name in TABLE:
@@ -228,7 +245,7 @@ class Diverted:
         for dotted, arguments in TABLE[package].items():
             *owners, name = dotted.split(".")
             try:
-                owner = functools.reduce(getattr, owners, sys.modules[package])
+                owner: Any = functools.reduce(getattr, owners, sys.modules[package])
                 original = getattr(owner, name)
             except AttributeError:  # not on this platform, or not in this version
                 continue
@@ -262,7 +279,7 @@ class Diverted:
         close = vars(tempfile)["_TemporaryFileCloser"].close  # holds os.unlink as a default argument
         self._stack.callback(setattr, close, "__defaults__", close.__defaults__)
         close.__defaults__ = tuple(os.unlink if one is posix.unlink else one for one in close.__defaults__)
-        for name in COMPILERS:
+        for name in COMPILERS if COMPILERS[-1] in os.environ else COMPILERS[:-1]:
             before = os.environ.get(name)
             undo = functools.partial(os.environ.pop, name, None)
             self._stack.callback(undo if before is None else functools.partial(os.environ.__setitem__, name, before))
@@ -277,12 +294,11 @@ class Diverted:
         def stand_in(*positional: Any, **options: Any) -> Any:
             if not self._active:  # held by someone beyond the block
                 return original(*positional, **options)
-            values, spoken, function = list(positional), [], act or original
+            values, function = list(positional), act or original
+            given = [values[one.index] if one.index < len(values) else options.get(one.name) for one in arguments]
             try:
-                for argument in arguments:
-                    given = values[argument.index] if argument.index < len(values) else options.get(argument.name)
-                    spoken.append(os.fspath(given) if isinstance(given, os.PathLike) else given)
-                    real = self._real(argument, given, values, options)
+                for argument, path in zip(arguments, given, strict=True):
+                    real = self._real(argument, path, values, options)
                     if real is None:
                         function = original
                     elif argument.index < len(values):
@@ -291,6 +307,7 @@ class Diverted:
                         options[argument.name] = real
                 return function(*values, **options)
             except Exception as error:
+                spoken = [os.fspath(path) if isinstance(path, os.PathLike) else path for path in given]
                 _restate(error, spoken, self._overlay.upper)
                 raise
 
@@ -329,6 +346,17 @@ class Diverted:
         except OSError as error:
             error.filename = folder
             raise
+
+    def _make_temporary(self, original: Callable[..., Any], index: int, *arguments: Any, **options: Any) -> Any:
+        """Put what is to have a fresh name, and no folder of the user's, where subprocesses can see it too."""
+        given = arguments[index] if index < len(arguments) else options.get("dir")
+        if given is None and options.get("prefix") != SOCKETS:
+            folder = self._overlay.temporary
+            in_bytes = any(isinstance(one, bytes) for one in (*arguments, *options.values()))
+            given = os.fsencode(folder) if in_bytes else folder
+        if index < len(arguments):
+            return original(*arguments[:index], given, *arguments[index + 1 :], **options)
+        return original(*arguments, **options | {"dir": given})
 
     def _open_file(self, *arguments: Any, **options: Any) -> Any:
         """Open a file by way of `os.open`, so that the file keeps the name the user gave."""

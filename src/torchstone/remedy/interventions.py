@@ -39,7 +39,16 @@ class ScaleParameters(_Applied):
 
     def model_seen(self, watcher: Watcher) -> None:
         """Scale them as soon as their model is known."""
-        found = [_numbered(watcher, number) for number in _list(self.arguments["numbers"])]
+        self._scale(watcher, [_numbered(watcher, number) for number in _list(self.arguments["numbers"])])
+
+    def optimizer_built(self, watcher: Watcher, optimizer: torch.optim.Optimizer) -> None:
+        """Weights in no module are known by their place in the optimizer."""
+        given = [p for group in optimizer.param_groups for p in group["params"]]
+        places = [_int(place) for place in _list(self.arguments.get("places"))]
+        if places and max(places) < len(given):
+            self._scale(watcher, [given[place] for place in places])
+
+    def _scale(self, watcher: Watcher, found: list[Tensor | None]) -> None:
         if self._said or any(parameter is None for parameter in found):
             return
         with measure.unseen():

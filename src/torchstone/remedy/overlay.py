@@ -13,6 +13,7 @@ Which names are gone and which were written is kept in a journal in the scratch 
 its parent agree, and a fresh process that is given the same scratch folder takes up the same view.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -20,12 +21,18 @@ import posix
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterable
+from pathlib import Path
 
 READ = os.O_RDONLY
 WRITING = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
 ANONYMOUS = getattr(os, "O_TMPFILE", 0)
 LINKS_FOLLOWED = 40  # as in the kernel: more are a loop
+SOCKETS = "pymp-"
+# Beginnings of names in the system's temporary folder that other programs must find there: the sockets of
+# multiprocessing, whose names may not be long, and what torch.compile hands to compilers.
+MACHINERY = (SOCKETS, "torchinductor_")
 GONE = "-"
 WRITTEN = "+"
 
@@ -51,14 +58,15 @@ class Overlay:
         """Take up the view that `scratch` holds, or begin one in which `hidden` does not exist."""
         self.scratch = os.path.realpath(scratch)
         self.upper = self.scratch + "/files"
+        self.temporary = self.scratch + "/temporary"
         self._journal = self.scratch + "/journal"
         self._read = 0
         self._gone: set[str] = set()
         self._written: dict[str, None] = {}
         temporary = os.path.realpath(tempfile.gettempdir())
-        # multiprocessing binds sockets by name in folders called pymp-*: C code that cannot be sent elsewhere
-        self._foreign = (self.scratch + "/", "/dev/", "/proc/", "/sys/", temporary + "/pymp-")
-        os.makedirs(self.upper, exist_ok=True)
+        self._foreign = (self.scratch + "/", "/dev/", "/proc/", "/sys/", *(f"{temporary}/{one}" for one in MACHINERY))
+        for folder in (self.upper, self.temporary):
+            Path(folder).mkdir(parents=True, exist_ok=True)
         self._record(GONE, [self.scratch])  # a script that empties the folder around it must not empty this too
         self._record(GONE, [self.resolve(path, follow=False) for path in hidden])
 
@@ -80,17 +88,18 @@ class Overlay:
 
     def _refresh(self) -> None:
         """Read what this or another process added to the journal since the last time."""
-        if posix.stat(self._journal).st_size == self._read:
+        start = self._read
+        if posix.stat(self._journal).st_size == start:
             return
         with io.FileIO(self._journal) as journal:
-            journal.seek(self._read)
+            journal.seek(start)
             records = journal.readall()
         for record in map(os.fsdecode, records.split(b"\0")[:-1]):
             if record.startswith(GONE):
                 self._gone.add(record[1:])
             else:
                 self._written[record[1:]] = None
-        self._read += len(records)
+        self._read = start + len(records)
 
     def note(self, name: str) -> None:
         """Remember for the report that a write to this path was diverted."""
@@ -231,7 +240,8 @@ class Overlay:
         """Make a folder ready in the upper layer for a change to what it holds."""
         place = self.where(name)
         posix.stat(place + "/")  # fails where there is none
-        if not posix.access(place, os.W_OK | os.X_OK):
+        below = exists(name) and not self.hides(name)  # then the user's own, not its copy, says who may write
+        if not posix.access(name if below else place, os.W_OK | os.X_OK):
             raise failure(errno.EACCES, name)
         self._lift(name)
 
@@ -241,23 +251,29 @@ class Overlay:
         if exists(upper):
             return
         self._lift(os.path.dirname(name))
-        status = posix.lstat(name)
+        with contextlib.suppress(FileExistsError):  # another thread or process was first
+            self._copy(name, posix.lstat(name), data=data)
+
+    def _copy(self, name: str, status: os.stat_result, *, data: bool) -> None:
+        """Copy one thing into the upper layer, where it is either whole or not there."""
         if stat.S_ISLNK(status.st_mode):
-            posix.symlink(posix.readlink(name), upper)
-            return
-        if stat.S_ISDIR(status.st_mode):
-            posix.mkdir(upper)
-            posix.chmod(upper, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
-            return
-        if stat.S_ISREG(status.st_mode):
-            with io.FileIO(upper, "w") as copy:
-                if data:
-                    with io.FileIO(name) as original:
-                        shutil.copyfileobj(original, copy, 1 << 20)
+            posix.symlink(posix.readlink(name), self.upper + name)
+        elif stat.S_ISDIR(status.st_mode):
+            posix.mkdir(self.upper + name)
+            posix.chmod(self.upper + name, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
         else:
-            posix.mknod(upper, status.st_mode)
-        posix.chmod(upper, stat.S_IMODE(status.st_mode))
-        posix.utime(upper, ns=(status.st_atime_ns, status.st_mtime_ns))
+            part = f"{self.scratch}/part-{os.getpid()}-{threading.get_ident()}"
+            if stat.S_ISREG(status.st_mode):
+                with io.FileIO(name if data else os.devnull) as original, io.FileIO(part, "w") as copy:
+                    shutil.copyfileobj(original, copy, 1 << 20)
+            else:
+                posix.mknod(part, status.st_mode)
+            posix.chmod(part, stat.S_IMODE(status.st_mode))
+            posix.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
+            try:
+                posix.link(part, self.upper + name)
+            finally:
+                posix.unlink(part)
 
     def _lift_tree(self, name: str) -> None:
         """Copy a file, or a folder with all it holds, into the upper layer."""
@@ -335,6 +351,8 @@ class Overlay:
             raise failure(errno.ENOTDIR, source)
         if folder and target.startswith(source + "/"):
             raise failure(errno.EINVAL, target)
+        if source.startswith(target + "/"):
+            raise failure(errno.ENOTEMPTY, target)
         there = self.status(target)
         if there is None or source == target:
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torchstone.checks.check import Check
 from torchstone.core.errors import RecordingError
-from torchstone.core.events import ChangeApplied, RunEnded, StepTaken, TorchLoaded, WritesDiverted
+from torchstone.core.events import ChangeApplied, RunEnded, StepTaken, WritesDiverted
 from torchstone.core.evidence import Evidence, Site, Verdict
 from torchstone.core.finding import Change, Finding, Probe, Remedy
 from torchstone.core.quantity import format_number
@@ -94,12 +94,10 @@ def _cost(watched: Recording, trial: Recording) -> float | None:
 
 
 def _seconds_a_step(recording: Recording) -> float | None:
-    """CPU time where the CPU does the work: on a shared machine the wall clock tells of others' work too."""
-    torch = recording.first(TorchLoaded)
-    on_device = torch is not None and torch.cuda
-    times = [step.seconds if on_device else step.cpu for step in recording.of(StepTaken)]
+    """The lower quartile of the steps' times: others on the machine only ever add to a time."""
+    times = [step.seconds for step in recording.of(StepTaken)]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    return statistics.median(gaps) if len(gaps) > 1 else None
+    return statistics.quantiles(gaps, n=4)[0] if len(gaps) > 1 else None
 
 
 def _losses(watched: Recording, trial: Recording) -> str:

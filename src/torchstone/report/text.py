@@ -36,7 +36,8 @@ def _headline(report: Report) -> Text:
     count = len(report.findings)
     found = f"{count} finding{'' if count == 1 else 's'}" if count else "no finding"
     style = "bold red" if report.findings else "bold green"
-    line = Text(f"{found}: {tally.broken} laws broken, {tally.held} held, {tally.undecided} undecided", style=style)
+    broken = f"{tally.broken} law{'' if tally.broken == 1 else 's'} broken"
+    line = Text(f"{found}: {broken}, {tally.held} held, {tally.undecided} undecided", style=style)
     losses = ""
     if run.first_loss is not None and run.last_loss is not None:
         losses = f" · loss {format_number(run.first_loss)} → {format_number(run.last_loss)}"

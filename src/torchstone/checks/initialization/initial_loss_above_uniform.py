@@ -53,7 +53,7 @@ Radford et al. 2019, section 2.3 (0.02).
 import math
 from collections.abc import Iterator, Sequence
 
-from torchstone.core.events import LossComputed, ParameterSeen, ParametersExamined
+from torchstone.core.events import LossComputed, OptimizerSeen, ParameterSeen, ParametersExamined
 from torchstone.core.evidence import Evidence, Relation, Site
 from torchstone.core.finding import Change, Finding, Severity
 from torchstone.core.quantity import Amount, Quantity, Tolerance, Unit, format_number
@@ -83,7 +83,7 @@ def hold(recording: Recording) -> Iterator[Evidence]:
             law, _site(event, head), Quantity(uniform, Unit.NATS), measured, _tolerance(event), Relation.AT_MOST,
             "loss hook", reason,
         )
-        if event.copied is not None and head is not None and len(head.names) > 1:
+        if event.copied is not None and head is not None and event.copied.embedding == head.parameter:
             yield _copied(event, head)
 
 
@@ -208,22 +208,36 @@ def changes(finding: Finding, recording: Recording) -> Sequence[Change]:
     if head is None or head.deviation <= 0:
         return ()
     width = next((_width(head, event) for event, h in _first_calls(recording) if h is head), 1)
-    drawn_alike = [head, *_drawn_alike(recording, head)]
+    tied = any(item.law == LAWS[2] for item in hold(recording) if item.site == finding.main.site)
+    drawn_alike = [head, *(_drawn_alike(recording, head) if tied else ())]
     modules = " and ".join(seen.names[0].removesuffix(".weight") for seen in drawn_alike)
     targets = {0.02: "0.02", 1 / math.sqrt(width): f"1/sqrt({width}) = {format_number(1 / math.sqrt(width))}"}
     return [
         Change(
             "scale-parameters", f"initialise {modules} with std {said}",
             "; ".join(f"nn.init.normal_({seen.names[0]}, std={format_number(std)})" for seen in drawn_alike),
-            {"numbers": [seen.parameter for seen in drawn_alike], "factors": [std / seen.deviation for seen in drawn_alike]},
+            {
+                "numbers": [seen.parameter for seen in drawn_alike],
+                "factors": [std / seen.deviation for seen in drawn_alike],
+                "places": _places(recording, drawn_alike),
+            },
         )
         for std, said in targets.items()
         if std < head.deviation
     ]
 
 
+def _places(recording: Recording, wanted: Sequence[ParameterSeen]) -> list[int]:
+    """Where weights that are in no module stand in the only optimizer; nothing for those of a model."""
+    optimizers = {seen.optimizer: seen for seen in recording.of(OptimizerSeen)}
+    if len(optimizers) != 1 or any(seen.model >= 0 for seen in wanted):
+        return []
+    order = [number for seen in optimizers.values() for group in seen.groups for number in group.parameters]
+    return [order.index(seen.parameter) for seen in wanted if seen.parameter in order]
+
+
 def _drawn_alike(recording: Recording, head: ParameterSeen) -> list[ParameterSeen]:
-    """Other matrices of the model that were drawn as wide as the head: one cause, one remedy (embedding tables, usually)."""
+    """Other matrices of the model that were drawn as wide as the head: the tables of a tied model."""
     wide = 3 * _deviation_of_unit_spread(head)
     return [
         seen for seen in recording.of(ParameterSeen)

@@ -102,7 +102,7 @@ def _lives(recording: Recording) -> list[_Life]:
 def _cause(life: _Life, recording: Recording, models_with_optimizer: set[int]) -> tuple[str, str]:
     """Why a parameter did not move: (cause, '') if broken, ('', reason) if undecided, ('', '') if nothing is wrong."""
     updated = life.changed or (life.in_optimizer and (life.has_gradient or not life.held_to_move))
-    if updated or not life.trainable:
+    if updated or not life.trainable or life.seen.origin == "free":
         return "", ""
     if not life.has_gradient:
         return _without_gradient(life, recording)

@@ -20,13 +20,16 @@ Fields = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: its input and target, the other arguments, and the token tensors embedded earlier in the step."""
+    """One call of a loss function.
+
+    tokens: token tensors embedded earlier in the step, each with the number of the matrix it was looked up in.
+    """
 
     function: str
     input: Tensor
     target: Tensor
     options: Mapping[str, object]
-    tokens: Sequence[Tensor]
+    tokens: Sequence[tuple[Tensor, int | None]]
 
 
 def describe(call: Call) -> Fields | None:
@@ -68,9 +71,11 @@ def _cross_entropy(call: Call) -> Fields:
     kept = torch.ne(target, ignored).nonzero().squeeze(1) if indices else torch.arange(count, device=rows.device)
     if len(kept) == 0 or not rows.is_floating_point() or classes < 2:  # noqa: PLR2004 - nothing to predict
         return fields
-    kept = kept[_sample(len(kept), classes)]
-    chosen = rows[kept]
-    logits, goal = chosen.float(), target[kept]
+    sample = _sample(len(kept), classes)
+    everything = len(kept) == count and sample.step == 1
+    kept = kept[sample]
+    chosen = rows if everything else rows[kept]
+    logits, goal = chosen.float(), target if everything else target[kept]
     log_chance = torch.log_softmax(logits, dim=1)
     nats = -(log_chance.gather(1, goal.unsqueeze(1)).squeeze(1) if indices else (log_chance * goal).sum(1))
     fields.update(
@@ -90,7 +95,7 @@ def _copied(call: Call, kept: Tensor, logits: Tensor, goal: Tensor) -> CopiedTok
     """The logit of the token just read, for the token tensor that it is largest for."""
     best: CopiedToken | None = None
     count = call.target.numel()
-    for tokens in call.tokens:
+    for tokens, embedding in call.tokens:
         aligned = _align(tokens, count, call.target)
         if aligned is None or not _in_vocabulary(aligned, logits.shape[1]):
             continue
@@ -102,7 +107,7 @@ def _copied(call: Call, kept: Tensor, logits: Tensor, goal: Tensor) -> CopiedTok
         copied = float(mine.gather(1, there).mean())
         without = mine.scatter(1, there, -math.inf).logsumexp(1) - mine.gather(1, wanted).squeeze(1)
         if best is None or copied > best.logit:
-            best = CopiedToken(copied, float(without.mean()), len(wanted))
+            best = CopiedToken(copied, float(without.mean()), len(wanted), embedding)
     return best
 
 

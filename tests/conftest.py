@@ -1,0 +1,70 @@
+"""What the tests share: running scripts bare and under check, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+# One thread each: two tests side by side on two cores, and threads that wait by spinning, would starve each other.
+COMMAND = str(Path(sys.executable).with_name("torchstone"))
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished process, and the JSON report if there is one."""
+
+    code: int
+    out: str
+    err: str
+    report: dict
+
+    @property
+    def findings(self):
+        return [finding["name"] for finding in self.report["findings"]]
+
+
+def run_bare(*words, cwd, stdin=None):
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=cwd, input=stdin, capture_output=True, text=True, env=ENVIRONMENT, check=False
+    )
+    return Ran(done.returncode, done.stdout, done.stderr, {})
+
+
+def run_check(*words, cwd, stdin=None, timeout=300):
+    report = Path(cwd) / "report-of-the-test.json"
+    report.unlink(missing_ok=True)
+    done = subprocess.run(
+        [COMMAND, "check", "--json", str(report), *map(str, words)],
+        cwd=cwd, input=stdin, capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=timeout,
+    )
+    held = json.loads(report.read_text()) if report.exists() else {}
+    report.unlink(missing_ok=True)
+    return Ran(done.returncode, done.stdout, done.stderr, held)
+
+
+@pytest.fixture
+def bare(tmp_path):
+    return lambda *words, stdin=None: run_bare(*words, cwd=tmp_path, stdin=stdin)
+
+
+@pytest.fixture
+def check(tmp_path):
+    return lambda *words, stdin=None: run_check(*words, cwd=tmp_path, stdin=stdin)
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Write a script into the test's own folder."""
+
+    def write(text, name="train.py"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write

@@ -1,0 +1,14 @@
+"""zero_grad is called for one of two optimizers only."""
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+encoder, decoder = nn.Linear(8, 16), nn.Linear(16, 8)
+optimizers = {"encoder": torch.optim.Adam(encoder.parameters()), "decoder": torch.optim.Adam(decoder.parameters())}
+for _ in range(40):
+    x = torch.randn(32, 8)
+    optimizers["encoder"].zero_grad()
+    loss = nn.functional.mse_loss(decoder(torch.tanh(encoder(x))), x)
+    loss.backward()
+    for optimizer in optimizers.values():
+        optimizer.step()

@@ -1,0 +1,20 @@
+"""zero_grad is called on a copy of the model, not on the one that trains."""
+import copy
+
+import torch
+from torch import nn
+
+
+def main():
+    torch.manual_seed(0)
+    model = nn.LSTM(4, 8, batch_first=True)
+    averaged = copy.deepcopy(model)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3)
+    for _ in range(20):
+        x = torch.randn(8, 6, 4)
+        averaged.zero_grad()
+        model(x)[0].square().mean().backward()
+        optimizer.step()
+
+
+main()
