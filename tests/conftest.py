@@ -68,3 +68,7 @@ def script(tmp_path):
         return path
 
     return write
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update", action="store_true", help="rewrite golden reports and the Report sections of the findings' pages")

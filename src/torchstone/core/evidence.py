@@ -41,7 +41,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A law held at a site. `measured` is None where it could not be decided; then `reason` says why."""
+    """A law held at a site. A `reason` says why it cannot be decided; `measured` is None where nothing was measured."""
 
     law: str
     site: Site
@@ -66,7 +66,7 @@ class Evidence:
     @property
     def verdict(self) -> Verdict:
         """Holds, broken or undecided, computed from the two numbers, the relation and the tolerance."""
-        if self.measured is None:
+        if self.measured is None or self.reason:
             return Verdict.UNDECIDED
         excess = (self.measured - self.predicted).value
         if math.isnan(excess):

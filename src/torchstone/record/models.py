@@ -161,7 +161,7 @@ class Models:
             self._numbers.set(tensor, number)
             self.parameters.append(weakref.ref(tensor))
             self.first_seen.append(fingerprint)
-            owner = self._owners.get(tensor)
+            owner = self._owners.get(tensor) or self._beside(origin, names)
             mean, deviation = measure.mean_and_deviation(fingerprint, tensor.numel())
             yield ParameterSeen(
                 number, names or self._owner_name(tensor), model, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."),
@@ -169,6 +169,19 @@ class Models:
                 initialized=self._initialized.get(tensor) or NOWHERE, mean=mean, deviation=deviation,
                 loaded=bool(self._loaded.get(tensor)) or self.weights_read, step=step,
             )
+
+    def _beside(self, origin: str, names: tuple[str, ...]) -> tuple[weakref.ref[nn.Module], str, Place] | None:
+        """For a tensor that was never registered: the line of a parameter of the same module, built beside it."""
+        if origin != "attribute":
+            return None
+        for module, name, _ in self.live():
+            for path, holder in module.named_modules():
+                if names[0].startswith(clean(f"{name}.{path}").rstrip(".") + "."):
+                    found = next((known for p in holder.parameters(recurse=False) if (known := self._owners.get(p))), None)
+                    found = found or next((known for p in holder.parameters() if (known := self._owners.get(p))), None)
+                    if found:
+                        return found
+        return None
 
     def _owner_name(self, tensor: Tensor) -> tuple[str, ...]:
         owner = self._owners.get(tensor)

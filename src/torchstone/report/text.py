@@ -58,7 +58,7 @@ def _finding(finding: Finding) -> list[Text]:
     for remedy in finding.remedies:
         lines += _remedy(remedy)
     if finding.why_no_remedy:
-        lines.append(_row("no remedy tried", finding.why_no_remedy))
+        lines.append(_row("remedy", finding.why_no_remedy))
     lines.append(Text(f"  explain: torchstone explain {finding.name}", style="dim"))
     return lines
 

@@ -29,6 +29,15 @@ for _ in range(20):
 
 ## Report
 ```text
+1 finding: 1 law broken, 9 held, 0 undecided          example.py · 20 steps · N s · loss nan → 0.8135
+✗ non-finite-value   example.py:12
+  the loss is nan at step 0
+  predicted  0 values that are not finite
+  measured   the loss is nan at step 0 (example.py:14)
+  why        born in step 0: log at example.py:12 gave an infinity from 64x1 in [0, 0.5889]; it shows at example.py:13 as mean
+  remedy tried keep the logarithm's input at or above 1e-6   1 → 0   law holds   N× time
+               x.clamp_min(1e-6)  # in log at example.py:12   loss at step 19: 0.8135 -> 0.8135
+  explain: torchstone explain non-finite-value
 ```
 
 ## Remedy

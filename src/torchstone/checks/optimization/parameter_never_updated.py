@@ -26,6 +26,15 @@ for _ in range(40):
 
 ## Report
 ```text
+1 finding: 4 laws broken, 11 held, 0 undecided          example.py · 40 steps · N s · loss 1.066 → 0.6128
+✗ parameter-never-updated   example.py:7  model.2.weight 3x32
+  parameters get gradients, but no optimizer holds them
+  predicted  40 updates in 40 steps
+  measured   0 updates of 2 parameter tensors
+  why        model.2.weight 3x32, model.2.bias 3: the optimizer was built without them; it holds 2 tensors of a module that is no longer in the model
+  remedy tried give the optimizer these parameters   0 → 40   law holds   N× time
+               build the optimizer after the model is complete: torch.optim.X(model.parameters())   loss at step 39: 0.6128 -> 0.1014
+  explain: torchstone explain parameter-never-updated
 ```
 
 ## Remedy
@@ -198,6 +207,7 @@ _TITLES = {
 def _finding(
     cause: str, rows: Sequence[tuple[Evidence, _Life]], orphans: Sequence[tuple[Evidence, _Life]], recording: Recording
 ) -> Finding:
+    rows = sorted(rows, key=lambda row: (not row[0].site.file, row[1].seen.parameter))
     lives = [life for _, life in rows if life.seen.origin != "optimizer"]
     names = [_name(life.seen) for life in lives]
     listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
