@@ -60,6 +60,17 @@ class ModelSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseSeen:
+    """A model ran in a mode for the first time: training or evaluating, with gradients on or off."""
+
+    model: int
+    training: bool
+    gradients: bool
+    step: int = 0
+    place: Place = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
 class ParameterSeen:
     """A parameter (or a leaf that the gradient reaches). `names` holds every path to it, tied ones too.
 
@@ -119,8 +130,9 @@ class CopiedToken:
 
 @dataclass(frozen=True, slots=True)
 class LossComputed:
-    """A loss function called with gradients on, measured on up to a few hundred of its rows.
+    """A call of a loss function. With gradients on it is measured, on up to a few hundred of its rows; else noted only.
 
+    phase: that of the module called last from outside, `train` or `eval`, and `no_grad` where gradients are off.
     loss: what the call returned, if it is one number. nats: mean over counted rows, no weights, no
     smoothing; nats_deviation: standard deviation of one row. spread: standard deviation of a row's logits,
     mean over rows. row_sum_error: the largest distance of a row's sum from 1. produced_by: the operation that
@@ -131,7 +143,6 @@ class LossComputed:
     step: int = 0
     phase: str = "train"
     place: Place = NOWHERE
-    module: str = ""
     rows: int = 0
     rows_measured: int = 0
     classes: int = 0
@@ -255,13 +266,6 @@ class WritesDiverted:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesCreated:
-    """Files that the script created: a trial does not see them, so that it starts as the run did."""
-
-    paths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeApplied:
     """Trial: an intervention took effect."""
 
@@ -296,6 +300,7 @@ Event = (
     RunStarted
     | TorchLoaded
     | ModelSeen
+    | PhaseSeen
     | ParameterSeen
     | OptimizerSeen
     | LossComputed
@@ -307,7 +312,6 @@ Event = (
     | NonFiniteBorn
     | GradientCut
     | WritesDiverted
-    | FilesCreated
     | ChangeApplied
     | FaultRecorded
     | RunEnded

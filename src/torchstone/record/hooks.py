@@ -37,6 +37,7 @@ def replace(stack: ExitStack, holder: object, name: str, wrap: Callable[[Functio
 def hooked(watcher: Watcher) -> Iterator[None]:
     """Everything that watches is in while the block runs, and out after it, also after an exception."""
     with ExitStack() as stack:
+        _hook_registration(watcher, stack)
         _hook_modules(watcher, stack)
         _hook_optimizers(watcher, stack)
         _wrap_losses(watcher, stack)
@@ -50,14 +51,24 @@ def hooked(watcher: Watcher) -> Iterator[None]:
 def _hook_modules(watcher: Watcher, stack: ExitStack) -> None:
     def before(module: nn.Module, arguments: object) -> None:
         del arguments
-        if not _compiling() and watcher.deep:  # in this order: a traced `deep` would be guarded on, and recompile
+        if _compiling():  # first of all: a traced `deep` would be guarded on, and recompile
+            return
+        if watcher.deep:
             watcher.before_forward(module)
+        elif module.training is not watcher.training:
+            watcher.mode_differs(module)
 
     def after(module: nn.Module, arguments: object, output: object) -> None:
         del module, arguments, output
         if not _compiling() and watcher.deep:
             watcher.after_forward()
 
+    replace(stack, nn_module, "_has_any_global_hook", _others_than_ours)
+    stack.callback(nn_module.register_module_forward_pre_hook(before).remove)
+    stack.callback(nn_module.register_module_forward_hook(after).remove)
+
+
+def _hook_registration(watcher: Watcher, stack: ExitStack) -> None:
     def parameter_registered(module: nn.Module, name: str, parameter: object) -> None:
         if not _compiling() and watcher.is_here():
             watcher.models.parameter_registered(module, name, parameter)
@@ -66,14 +77,8 @@ def _hook_modules(watcher: Watcher, stack: ExitStack) -> None:
         if not _compiling() and watcher.is_here():
             watcher.models.module_registered(parent, name, module)
 
-    replace(stack, nn_module, "_has_any_global_hook", _others_than_ours)
-    for handle in (
-        nn_module.register_module_forward_pre_hook(before),
-        nn_module.register_module_forward_hook(after),
-        nn_module.register_module_parameter_registration_hook(parameter_registered),
-        nn_module.register_module_module_registration_hook(module_registered),
-    ):
-        stack.callback(handle.remove)
+    stack.callback(nn_module.register_module_parameter_registration_hook(parameter_registered).remove)
+    stack.callback(nn_module.register_module_module_registration_hook(module_registered).remove)
 
 
 def _others_than_ours(original: Function) -> Function:

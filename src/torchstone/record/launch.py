@@ -63,14 +63,21 @@ def _environment(plan: Plan) -> dict[str, str]:
     return environment
 
 
+def _pass_on(child: "subprocess.Popen[bytes]") -> None:
+    if not hasattr(signal, "sigtimedwait"):  # macOS: signals wait until the child has ended
+        time.sleep(0.1)
+        return
+    came = signal.sigtimedwait(_FORWARDED, 0.1)
+    if came is not None and came.si_code <= 0:  # sent by kill(): the child did not get it
+        child.send_signal(came.si_signo)
+
+
 def _wait(child: "subprocess.Popen[bytes]", plan: Plan, while_waiting: Callable[[], None] | None) -> int:
     """Wait for the child; pass on signals sent to us alone, since a terminal sends its own to both of us."""
     began = time.monotonic()
     overdue = False
     while child.poll() is None:
-        came = signal.sigtimedwait(_FORWARDED, 0.1)
-        if came is not None and came.si_code <= 0:  # sent by kill(): the child did not get it
-            child.send_signal(came.si_signo)
+        _pass_on(child)
         if while_waiting is not None:
             while_waiting()
         if plan.seconds is not None and not overdue and time.monotonic() - began > plan.seconds + _SETTLE:

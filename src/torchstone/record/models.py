@@ -109,6 +109,11 @@ class Models:
         yield ModelSeen(number, name, type(top).__name__, user_place(3), step, module.training)
         yield from self.refresh(step)
 
+    def number_of(self, module: nn.Module) -> int:
+        """The number of the model that a module called from outside belongs to; -1 if it has no parameters."""
+        entry = self._models.get(id(module))
+        return entry[2] if entry is not None and entry[0]() is module else -1
+
     def live(self) -> Iterator[tuple[nn.Module, str, int]]:
         """Every model that still exists."""
         for reference, name, number in list(self._models.values()):

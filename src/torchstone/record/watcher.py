@@ -18,6 +18,7 @@ from torchstone.core.events import (
     LossComputed,
     NonFiniteSeen,
     ParametersExamined,
+    PhaseSeen,
     Place,
     RunEnded,
     StepTaken,
@@ -88,6 +89,8 @@ class Watcher:
         self._stepping: list[int] = []
         self._tokens: list[tuple[Tensor, int | None]] = []
         self._losses = 0
+        self.training = True
+        self._phases: set[tuple[int, bool, bool]] = set()
         self.root: Tensor | None = None
         self._root: Tensor | float | None = None
         self._backward_place = NOWHERE
@@ -120,12 +123,33 @@ class Watcher:
         if self.in_backward:
             return  # a checkpoint's recomputation, no call of the user's
         self.depth += 1
-        if self.depth == 1 and not self.models.is_known(module):
+        if self.depth == 1:
+            self._called_from_outside(module)
+        self.models.ran(module, gradients=torch.is_grad_enabled())
+
+    def _called_from_outside(self, module: nn.Module) -> None:
+        if not self.models.is_known(module):
             self.emit(self.models.see(module, self.step))
             for intervention in self.interventions:
                 intervention.model_seen(self)
-        if self.deep:
-            self.models.ran(module, gradients=torch.is_grad_enabled())
+        self._note_phase(module)
+
+    @guarded
+    def mode_differs(self, module: nn.Module) -> None:
+        """Between sampled steps: a module runs in another mode than the model did last."""
+        if self.models.is_known(module):
+            self._note_phase(module)
+
+    def _note_phase(self, module: nn.Module) -> None:
+        phase = (self.models.number_of(module), module.training, torch.is_grad_enabled())
+        if phase[0] >= 0:
+            self.training = module.training
+            if phase not in self._phases:
+                self._phases.add(phase)
+                self.emit([PhaseSeen(*phase, self.step, user_place(4))])
+
+    def _phase(self) -> str:
+        return ("train" if self.training else "eval") + ("" if torch.is_grad_enabled() else ", no_grad")
 
     def after_forward(self) -> None:
         """A module has run (sampled steps only)."""
@@ -144,16 +168,19 @@ class Watcher:
     @guarded
     def loss_computed(self, function: str, arguments: tuple[object, ...], options: dict[str, object], result: object) -> None:
         """A loss function returned."""
-        if not (self.deep and torch.is_grad_enabled()) or self._losses >= _LOSSES_A_STEP:
+        if self._losses >= _LOSSES_A_STEP:
             return
         names = ("input", "target")
         given = {**dict(zip(names, arguments, strict=False)), **options}
         prediction, target = given.get("input"), given.get("target")
         if not (isinstance(prediction, Tensor) and isinstance(target, Tensor)):
             return
-        if not (measure.is_plain(prediction) and measure.is_plain(target) and prediction.requires_grad):
+        if not (measure.is_plain(prediction) and measure.is_plain(target)):
             return
         self._losses += 1
+        if not (torch.is_grad_enabled() and prediction.requires_grad):
+            self.emit([LossComputed(function, self.step, self._phase(), user_place(3), loss=measure.scalar(result))])
+            return
         with measure.unseen():
             call = describe_loss.Call(function, prediction, target, options, self._tokens)
             fields = describe_loss.describe(call)
@@ -163,7 +190,8 @@ class Watcher:
                 self.emit(self.models.learn([(head, (name_of(head, 3) or "weight",))], -1, "free", self.step))
             fields["head"] = self.models.number(head) if head is not None else None
             place = user_place(3)
-            event = LossComputed(function, self.step, place=place, loss=measure.scalar(result), **fields)  # type: ignore[arg-type]
+            value = measure.scalar(result)
+            event = LossComputed(function, self.step, self._phase(), place, loss=value, **fields)  # type: ignore[arg-type]
             self.writer.add(event, always=self.step == 0)
 
     # Backward passes.
