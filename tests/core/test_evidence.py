@@ -84,3 +84,10 @@ def test_the_verdict_is_no_field_and_evidence_is_frozen():
 )
 def test_a_site_says_what_it_knows(site, text):
     assert str(site) == text
+
+
+@pytest.mark.parametrize("measured", [10.0, 99.0, math.nan])
+def test_a_reason_leaves_undecided_what_was_measured(measured):
+    held = evidence(measured, reason="the weights were loaded")
+    assert held.verdict is Verdict.UNDECIDED
+    assert held.measured == Quantity(measured, Unit.NATS) or math.isnan(measured)

@@ -89,10 +89,11 @@ def _root_sum_square(values: dict[int, float]) -> float:
 
 
 class Optimizers:
-    """Every optimizer that has stepped."""
+    """Every optimizer: those that have stepped, and those that have only been built so far."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
+        self.built: list[weakref.ref[torch.optim.Optimizer]] = []
         self._followed: dict[int, Followed] = {}
 
     def all(self) -> list[Followed]:
@@ -127,7 +128,13 @@ class Optimizers:
 
     def sampled(self) -> bool:
         """Whether the coming step of any optimizer is one that is looked at in depth."""
-        return not self._followed or any(is_sampled(followed.steps) for followed in self._followed.values())
+        stepped = [followed.steps for followed in self._followed.values() if followed.steps]
+        return not stepped or any(is_sampled(steps) for steps in stepped)
+
+    def unstepped(self) -> list[Followed]:
+        """Optimizers that were built and still exist, and have not stepped: what they hold is not forgotten."""
+        live = [optimizer for reference in self.built if (optimizer := reference()) is not None]
+        return [followed for followed in map(self.follow, live) if not followed.steps]
 
 
 def examine(models: Models, step: int, *, final: bool = False) -> ParametersExamined:

@@ -13,6 +13,8 @@ _SHAPE_ONLY = frozenset({
     "Permute", "ReshapeAlias", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Swapaxes", "T",
     "ToCopy", "Transpose", "Unbind", "UnsafeSplit", "UnsafeView", "Unsqueeze", "View", "MovedimBackward", "Gather",
 })
+_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "NativeDropout", "LogSoftmax", "Tanh", "Where", "MaskedFill"})
+_PRODUCTS = frozenset({"Addmm", "Mm", "Bmm", "Baddbmm", "Linear", "Mv", "Convolution", "CompiledFunction", "MkldnnLinear"})
 NODE_LIMIT = 50_000
 
 
@@ -64,15 +66,37 @@ def leaves(root: Tensor | Node | None, limit: int = NODE_LIMIT) -> dict[int, Ten
     return found
 
 
-def nearest_matrix(tensor: Tensor, classes: int) -> Tensor | None:
-    """The nearest leaf matrix with `classes` rows or columns that a tensor is a product with: a head's weight."""
-    level = [tensor.grad_fn] if tensor.grad_fn is not None else []
-    for _ in range(16):  # a head is a few nodes away: scaling, bias, views, the transpose
-        following: list[Node] = []
-        for node in level:
-            variable = getattr(node, "variable", None)
-            if isinstance(variable, Tensor) and variable.dim() == 2 and classes in variable.shape:  # noqa: PLR2004
-                return variable
-            following.extend(_before(node))
-        level = following[:64]
+def head_of(tensor: Tensor, classes: int) -> Tensor | None:
+    """The weights that logits are a product with: a leaf with `classes` rows or columns that enters the last product.
+
+    None where no such product is found, as for logits that compare two activations with each other.
+    """
+    waiting = [tensor.grad_fn] if tensor.grad_fn is not None else []
+    seen: set[Node] = set()
+    while waiting and len(seen) < 200:  # noqa: PLR2004 - scaling, bias and views are few
+        node = waiting.pop(0)
+        if node in seen:
+            continue
+        seen.add(node)
+        stem = _stem(node)
+        if stem in _PRODUCTS:
+            return next((leaf for leaf in _entering(node) if leaf.dim() > 1 and classes in leaf.shape), None)
+        if stem in _SHAPE_ONLY or stem in _ELEMENTWISE:
+            waiting.extend(_before(node))
     return None
+
+
+def _entering(product: Node) -> Iterator[Tensor]:
+    """The leaves that enter a product directly, changes of shape, type and scale left out."""
+    waiting = list(_before(product))
+    seen: set[Node] = set()
+    while waiting and len(seen) < 200:  # noqa: PLR2004
+        node = waiting.pop(0)
+        if node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor):
+            yield variable
+        elif _stem(node) in _SHAPE_ONLY or _stem(node) in {"Mul", "Div"}:
+            waiting.extend(_before(node))

@@ -109,8 +109,7 @@ def _hook_optimizers(watcher: Watcher, stack: ExitStack) -> None:
         if arguments and isinstance(arguments[0], torch.optim.Optimizer):
             watcher.optimizer_built(arguments[0])
 
-    if watcher.interventions:
-        replace(stack, torch.optim.Optimizer, "__init__", functools.partial(_noting, watcher, built))
+    replace(stack, torch.optim.Optimizer, "__init__", functools.partial(_noting, watcher, built))
     stack.callback(optim_module.register_optimizer_step_pre_hook(before).remove)
     stack.callback(optim_module.register_optimizer_step_post_hook(after).remove)
 
@@ -185,6 +184,10 @@ def _wrap_origins(watcher: Watcher, stack: ExitStack) -> None:
         if arguments and isinstance(arguments[0], nn.Module):
             watcher.models.loaded(arguments[0])
 
+    def scaled(arguments: tuple[object, ...]) -> None:
+        watcher.scaled |= bool(arguments) and getattr(arguments[0], "_enabled", True)
+
+    replace(stack, torch.amp.GradScaler, "scale", functools.partial(_noting, watcher, scaled))
     for name, value in list(vars(init).items()):
         if name.endswith("_") and not name.startswith("_") and callable(value):
             replace(stack, init, name, functools.partial(_noting, watcher, initialized))

@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -90,6 +91,7 @@ class Watcher:
         self._tokens: list[tuple[Tensor, int | None]] = []
         self._losses = 0
         self.training = True
+        self.scaled = False  # a gradient scaler is at work: it overflows on purpose and skips those steps itself
         self._phases: set[tuple[int, bool, bool]] = set()
         self.root: Tensor | None = None
         self._root: Tensor | float | None = None
@@ -185,7 +187,7 @@ class Watcher:
             call = describe_loss.Call(function, prediction, target, options, self._tokens)
             fields = describe_loss.describe(call)
         if fields is not None:
-            head = graph.nearest_matrix(prediction, int(fields.get("classes", 0) or 0))  # type: ignore[call-overload]
+            head = graph.head_of(prediction, int(fields.get("classes", 0) or 0))  # type: ignore[call-overload]
             if head is not None and self.models.number(head) is None:  # weights that are in no module
                 self.emit(self.models.learn([(head, (name_of(head, 3) or "weight",))], -1, "free", self.step))
             fields["head"] = self.models.number(head) if head is not None else None
@@ -202,7 +204,7 @@ class Watcher:
         self.backward_passes += 1
         root = roots[0] if isinstance(roots, list | tuple) and roots else roots
         self._root = self._value(root)
-        if isinstance(self._root, float):
+        if isinstance(self._root, float) and not self.scaled:
             self._finite(self._root, self.step, "loss", "", user_place(3) if self._root - self._root != 0 else NOWHERE)
         self.root = root if isinstance(root, Tensor) else None
         try:
@@ -237,6 +239,7 @@ class Watcher:
     @guarded
     def optimizer_built(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer has been given its parameters."""
+        self.optimizers.built.append(weakref.ref(optimizer))
         for intervention in self.interventions:
             intervention.optimizer_built(self, optimizer)
 
@@ -263,6 +266,8 @@ class Watcher:
     def _examine(self, *, final: bool = False) -> None:
         self.emit(self.models.refresh(self.step))
         self.learn_reached()
+        for followed in self.optimizers.unstepped():
+            self.emit(self.optimizers.describe(followed, self.step, NOWHERE))
         seen = examine(self.models, self.step, final=final)
         self.emit([seen])
         self._check_parameters(seen)
@@ -310,7 +315,7 @@ class Watcher:
         for step, number, seconds, root in self._pending:
             loss = float(root) if root is not None else None
             self.writer.add_step(StepTaken(step, number, loss, seconds))
-            if loss is not None:
+            if loss is not None and not self.scaled:
                 self._finite(loss, step, "loss", "", NOWHERE)
         self._pending.clear()
 

@@ -50,7 +50,8 @@ Initialise the matrix that makes the logits with a smaller standard deviation; 0
 ## Silent when
 The loss starts at ln K or below it; weights were loaded before training; the head is tied and what lies above
 ln K is the copied token's logit alone (T5 and its like: undecided, with the figure); the logits are spread, but the
-softmax is not frozen (s^2 < 2 ln K), as with inputs that were not normalised: undecided.
+softmax is not frozen (s^2 < 2 ln K), as with inputs that were not normalised: undecided; no weights make the logits
+directly, as in contrastive losses with a temperature: undecided.
 
 ## Limits
 A loss inside a compiled region, or written by hand without `torch.nn.functional`, is not seen. Rows are measured up
@@ -138,6 +139,8 @@ def _undecided(event: LossComputed, head: ParameterSeen | None, uniform: float) 
         if copied.logit <= bound * (1 + _COPIED_SLACK):
             stays = format_number(excess)
             return f"the copied token's logit stays ({format_number(copied.logit)}): it alone adds {stays} nats"
+    if head is None:
+        return f"{start}, but no matrix of weights was found that makes these logits: a temperature may be meant"
     if excess <= max(uniform, _HARMLESS):
         spread = format_number(event.spread)
         return f"{start}: logits spread by {spread}, though the softmax is not frozen (s^2 < 2 ln K)"
@@ -157,7 +160,8 @@ def _copied(event: LossComputed, head: ParameterSeen) -> Evidence:
 
 
 def _width(head: ParameterSeen, event: LossComputed) -> int:
-    return next((size for size in head.shape if size != event.classes), event.classes)
+    """What one logit is a sum over: everything in the head but its classes."""
+    return max(math.prod(head.shape) // max(event.classes, 1), 1)
 
 
 def _site(event: LossComputed, head: ParameterSeen | None) -> Site:

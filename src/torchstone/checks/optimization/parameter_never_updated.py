@@ -207,7 +207,7 @@ _TITLES = {
 def _finding(
     cause: str, rows: Sequence[tuple[Evidence, _Life]], orphans: Sequence[tuple[Evidence, _Life]], recording: Recording
 ) -> Finding:
-    rows = sorted(rows, key=lambda row: (not row[0].site.file, row[1].seen.parameter))
+    rows = sorted(rows, key=lambda row: (not row[0].site.file, -len(row[1].seen.shape), row[1].seen.parameter))
     lives = [life for _, life in rows if life.seen.origin != "optimizer"]
     names = [_name(life.seen) for life in lives]
     listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

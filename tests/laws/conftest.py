@@ -1,0 +1,12 @@
+"""Two cores are shared with other tests: threads that wait by spinning would starve them."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
