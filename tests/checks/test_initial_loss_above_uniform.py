@@ -6,6 +6,7 @@ import pytest
 
 from checks.recordings import LINE, findings, only_evidence, only_finding, recording, verdicts
 from torchstone.checks.initialization import initial_loss_above_uniform as check
+from torchstone.core.errors import InvariantError
 from torchstone.core.events import CopiedToken, GroupSeen, LossComputed, OptimizerSeen, ParameterSeen, ParametersExamined, Place
 from torchstone.core.evidence import Verdict
 from torchstone.core.finding import Severity
@@ -29,7 +30,7 @@ def copied(logit, nats_without, embedding=0):
 
 
 @pytest.mark.parametrize(("nats", "verdict"), [
-    (8.99, HOLDS), (3.0, HOLDS), (10.2, HOLDS), (10.4, UNDECIDED), (17.9, UNDECIDED), (18.1, BROKEN), (163.8, BROKEN), (math.inf, BROKEN),
+    (8.99, HOLDS), (3.0, HOLDS), (10.2, HOLDS), (10.4, UNDECIDED), (17.9, UNDECIDED), (18.1, BROKEN), (163.8, BROKEN),
 ])
 def test_the_start_is_held_against_guessing(nats, verdict):
     assert verdicts(check, recording(call(nats), head())) == [verdict]
@@ -79,6 +80,10 @@ def test_what_no_untrained_head_computed_is_not_held(event):
     assert verdicts(check, recording(head(), look, event)) == []
 
 
+def test_a_copied_token_beyond_its_bound_excuses_nothing():
+    assert verdicts(check, recording(call(30.0, copied=copied(30.0, 9.0)), head())) == [BROKEN, BROKEN]
+
+
 def test_a_head_that_first_trains_later_is_held_at_its_own_start():
     untouched = ParametersExamined(1, (0,), (None,), (False,), (2,), (True,))
     assert verdicts(check, recording(head(), untouched, call(step=3))) == [BROKEN]
@@ -94,7 +99,7 @@ def test_the_finding_holds_both_numbers_and_names_the_line_that_drew_the_weights
     assert (finding.name, finding.code, finding.severity) == ("initial-loss-above-uniform", "TS101", Severity.ERROR)
     assert finding.predicted_as == "8.987 nats = ln 8000, plus s^2/2 for logits of spread s"
     assert finding.measured_as == "59.2 nats at step 0"
-    assert finding.message == "logits have a spread of 16 = std 1 of head.weight x sqrt(256); that alone starts at 60.95 nats"
+    assert finding.message == "logits have a spread of 16 = std 1 of head.weight x sqrt(256); that alone starts at 61.09 nats"
     assert str(finding.main.site) == "train.py:5  head"
 
 
@@ -109,7 +114,6 @@ def test_a_large_input_is_told_from_large_weights():
     assert ", 5 x what its head gives a normalised input: the head's input is that large" in only_finding(
         check, recording(call(spread=1.6), head(deviation=0.02))
     ).message
-    assert only_finding(check, recording(call(5.0, "binary_cross_entropy", 1, head=None))).message == "logits have a spread of 16"
 
 
 def test_a_copied_logit_alone_makes_no_finding():
@@ -127,16 +131,27 @@ def test_smaller_weights_are_tried_in_two_sizes():
 
 def test_only_sizes_below_the_present_one_are_tried():
     of = recording(call(), head(deviation=0.05))
-    assert [change.arguments["factors"] for change in check.changes(only_finding(check, of), of)] == [[0.4]]
+    assert [change.arguments["factors"] for change in check.changes(only_finding(check, of), of)] == [[pytest.approx(0.4)]]
     small = recording(call(), head(deviation=0.01))
     assert list(check.changes(only_finding(check, small), small)) == []
 
 
 @pytest.mark.parametrize("event", [call(head=None), call(head=99)])
-def test_logits_without_a_known_matrix_have_no_change(event):
-    of = recording(event, head(deviation=1.0))
-    assert list(check.changes(only_finding(check, of), of)) == []
-    assert check.why_no_remedy(only_finding(check, of), of) == (
+def test_logits_without_a_known_matrix_are_undecided(event):
+    evidence = only_evidence(check, recording(event, head()))
+    assert evidence.verdict is UNDECIDED
+    assert evidence.reason == (
+        "starts 50.21 nats above uniform, but no matrix of weights was found that makes these logits: a temperature may be meant"
+    )
+    assert str(evidence.site) == "train.py:12"
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.01])
+def test_a_matrix_that_is_small_already_has_no_change(deviation):
+    of = recording(call(), head(deviation=deviation))
+    finding = only_finding(check, of)
+    assert list(check.changes(finding, of)) == []
+    assert check.why_no_remedy(finding, of) == (
         "no single matrix makes these logits large: normalise the inputs, or what the head reads (LayerNorm)"
     )
 
@@ -163,6 +178,7 @@ def test_weights_of_no_module_are_found_by_their_place_in_the_only_optimizer():
     assert check.changes(only_finding(check, two), two)[0].arguments["places"] == []
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="reported: NaN is another finding's, not a start above uniform")
-def test_a_first_loss_that_is_no_number_is_not_called_far_above_uniform():
-    assert findings(check, recording(call(math.nan), head())) == []
+@pytest.mark.xfail(strict=True, raises=InvariantError, reason="reported: the tolerance is made of the loss, which may be NaN or infinite")
+@pytest.mark.parametrize("nats", [math.nan, math.inf])
+def test_a_first_loss_that_is_not_finite_does_not_cost_the_check(nats):
+    verdicts(check, recording(call(nats), head()))

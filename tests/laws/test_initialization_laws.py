@@ -203,6 +203,17 @@ def test_a_tied_model_starts_at_the_loss_of_spread_and_copy_together(deviation, 
         breaks("initialization.copying_cross_entropy", arguments, apart, tolerance)
 
 
+@pytest.mark.parametrize("above", [-2.0, 0.0, 2.0])
+def test_one_more_logit_as_large_as_all_others_together_adds_ln_2(above, generator):
+    alone = initialization.softmax_cross_entropy(VOCABULARY, 1.0)
+    logits = normal(generator, 1000, VOCABULARY + 1)
+    logits[:, 0] = alone + above
+    targets = torch.randint(1, VOCABULARY + 1, (1000,), generator=generator)
+    mean, drawn = sampling(F.cross_entropy(logits, targets, reduction="none"))
+    tolerance = Tolerance(Amount(BEFORE[0.25], "ln v + s^2/2 at a quarter of the freezing spread"), drawn.sampling)
+    holds("initialization.copying_cross_entropy", {"classes": VOCABULARY, "spread": 1.0, "copied": alone + above}, mean, tolerance)
+
+
 def test_the_case_that_breaks_the_copying_law_is_among_those_held(generator):
     assert tied_logits(generator, 1 / math.sqrt(WIDTH))[1].mean() > math.log(VOCABULARY) + 2
 
