@@ -71,6 +71,5 @@ def test_the_change_clears_where_zero_grad_belongs():
     assert check.why_no_remedy(only_finding(check, of), of) == "trials were switched off"
 
 
-@pytest.mark.xfail(strict=True, raises=ZeroDivisionError, reason="reported: consumed is divided by, and its default is 0")
 def test_a_step_that_consumed_nothing_carries_nothing():
     assert verdicts(check, recording(GradientCarried(1, 0))) in ([], [Verdict.HOLDS])

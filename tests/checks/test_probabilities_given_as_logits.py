@@ -116,7 +116,6 @@ def test_losses_that_are_not_finite_are_left_out_of_the_message():
     assert "the loss stood" not in only_finding(check, recording(call(), loss=math.nan)).message
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="reported: a site is keyed without the loss function")
 def test_two_loss_functions_of_one_line_are_held_apart():
     of = recording(call(BINARY, "addmm", lowest=-3.0), call("cross_entropy", "softmax"))
     assert verdicts(check, of) == [Verdict.HOLDS, Verdict.BROKEN]

@@ -52,5 +52,6 @@ def test_a_script_that_failed_keeps_its_own_exit_code(script_exit):
     assert report(Severity.ERROR, script_exit=script_exit).exit_code == script_exit
 
 
-def test_faults_and_notes_do_not_change_the_exit_code():
-    assert report(faults=("a hook failed",), notes=("cut short",)).exit_code == 0
+def test_a_fault_changes_the_exit_code_only_where_nothing_could_be_held():
+    assert report(notes=("cut short",)).exit_code == 0
+    assert report(faults=("a hook failed",), notes=("cut short",)).exit_code == 2

@@ -112,7 +112,6 @@ def test_what_no_run_has_is_refused_with_its_value(call, said):
     assert str(refused.value) == said
 
 
-@pytest.mark.xfail(strict=True, reason="reported: NaN is not refused")
 def test_a_share_that_is_no_number_is_refused():
     with pytest.raises(InvariantError):
         optimization.carried_gradient(float("nan"))

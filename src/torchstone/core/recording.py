@@ -67,7 +67,7 @@ def encode(event: Event) -> str:
     return _ENCODER({"event": type(event).__name__, **_plain_fields(event)})
 
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_ENCODER = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @cache
@@ -131,10 +131,13 @@ def read_recording(folder: Path) -> Recording:
     """The recording stored in a folder. A last line cut by a kill is left out; anything worse is an error."""
     path = folder / FILE
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         message = f"no recording can be read from {folder}: {error.strerror or error}; name a folder made with --record"
         raise RecordingError(message) from error
+    while lines and not lines[-1]:
+        lines.pop()
+    _refuse_newer(path, lines)
     events: list[Event] = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -149,7 +152,15 @@ def read_recording(folder: Path) -> Recording:
     if not events or not isinstance(events[0], RunStarted):
         message = f"{path} does not begin like a torchstone recording; name a folder made with --record"
         raise RecordingError(message)
-    if events[0].schema > SCHEMA:
-        message = f"{path} has schema {events[0].schema}, this torchstone reads up to {SCHEMA}; upgrade torchstone"
-        raise RecordingError(message)
     return Recording(tuple(events))
+
+
+def _refuse_newer(path: Path, lines: list[str]) -> None:
+    """Before anything else is read: a newer schema may have changed every event."""
+    try:
+        schema = json.loads(lines[0]).get("schema", 1) if lines else 1
+    except (ValueError, AttributeError):
+        return
+    if isinstance(schema, int) and schema > SCHEMA:
+        message = f"{path} has schema {schema}, this torchstone reads up to {SCHEMA}; upgrade torchstone"
+        raise RecordingError(message)

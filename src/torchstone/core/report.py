@@ -49,8 +49,10 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The script's own code if it failed; else 1 if there is a finding that counts, else 0."""
+        """The script's own code if it failed; 2 if we did; else 1 if there is a finding that counts, else 0."""
         if self.run.exit_code:
             return self.run.exit_code
+        if self.faults and not self.evidence:
+            return 2  # we failed before anything could be held
         counted = {Severity.ERROR} if self.fail_on is Severity.ERROR else set(Severity)
         return int(any(finding.severity in counted for finding in self.findings))

@@ -78,7 +78,7 @@ def constant_squared_error(variance: float, mean: float = 0.0, prediction: float
     >>> constant_squared_error(4.0, mean=3.0)
     13.0
     """
-    if variance < 0:
+    if not variance >= 0:
         message = f"a variance is zero or more; {variance} came"
         raise InvariantError(message)
     return variance + (mean - prediction) ** 2
@@ -98,7 +98,7 @@ def gaussian_negative_log_likelihood(variance: float) -> float:
     >>> round(gaussian_negative_log_likelihood(1.0), 4)
     1.4189
     """
-    if variance <= 0:
+    if not variance > 0:
         message = f"the fitted variance must be positive; {variance} came"
         raise InvariantError(message)
     return 0.5 * math.log(2 * math.pi * math.e * variance)
@@ -123,6 +123,9 @@ def reachable_cross_entropy(classes: int, interval: float) -> float:
     0.0
     """
     _classes(classes)
+    if not interval >= 0:
+        message = f"the length of an interval is zero or more; {interval} came"
+        raise InvariantError(message)
     return math.log1p((classes - 1) * math.exp(-interval))
 
 
@@ -144,7 +147,11 @@ def reachable_binary_cross_entropy(positives: float, low: float, high: float) ->
     >>> reachable_binary_cross_entropy(0.5, -math.inf, math.inf)
     0.0
     """
-    if not 0 <= positives <= 1 or low > high:
+    if not 0 <= positives <= 1 or not low <= high:
         message = f"a share of positives in [0, 1] and low <= high are needed; {positives}, {low}, {high} came"
         raise InvariantError(message)
-    return positives * math.log1p(math.exp(-high)) + (1 - positives) * math.log1p(math.exp(low))
+    return positives * _softplus(-high) + (1 - positives) * _softplus(low)
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))

@@ -23,7 +23,7 @@ def carried_gradient(kept: float) -> float:
     >>> carried_gradient(0.0), carried_gradient(1.0)
     (0.0, 1.0)
     """
-    if kept < 0:
+    if not kept >= 0:
         message = f"clearing leaves a share of zero or more; {kept} came"
         raise InvariantError(message)
     return kept

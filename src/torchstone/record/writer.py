@@ -62,7 +62,7 @@ class Writer:
         self._write(line)
 
     def _write(self, text: str) -> None:
-        with self._lock, contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError, ValueError):
             os.write(self._descriptor, text.encode() + b"\n")
 
     def close(self) -> None:

@@ -72,6 +72,7 @@ CODE = "TS104"
 LAWS = ("autodiff.non_finite_values",)
 SINCE = "0.1"
 
+_OVERFLOWING = {"exp", "exp2", "expm1", "sinh", "cosh"}
 Guard = tuple[str, dict[str, object], str]
 _LOG: Guard = ("keep the logarithm's input at or above 1e-6", {"low": 1e-6}, "x.clamp_min(1e-6)")
 _ROOT: Guard = ("keep the root's input at or above 1e-12", {"low": 1e-12}, "x.clamp_min(1e-12)")
@@ -178,7 +179,7 @@ def changes(finding: Finding, recording: Recording) -> Sequence[Change]:
         place: dict[str, object] = {"operation": born.operation, "file": born.place.file, "line": born.place.line}
         patch = f"{patch}  # in {born.operation} at {born.place}"
         guarded.append(Change("guard-input", title, patch, {**place, **bounds}))
-    at_a_pole = bool(guarded) and "high" not in guarded[0].arguments
+    at_a_pole = bool(guarded) and born.operation not in _OVERFLOWING
     if born.step > 0 and not at_a_pole:
         guarded.append(
             Change(

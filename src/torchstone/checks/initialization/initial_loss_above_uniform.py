@@ -103,7 +103,7 @@ def _first_calls(recording: Recording) -> Iterator[tuple[LossComputed, Parameter
     seen_sites: set[tuple[str, object]] = set()
     for event in recording.of(LossComputed):
         site = (event.function, event.place)
-        if event.nats is None or site in seen_sites:
+        if event.nats is None or not math.isfinite(event.nats + event.nats_deviation) or site in seen_sites:
             continue
         seen_sites.add(site)
         head = parameters.get(event.head) if event.head is not None else None
@@ -143,7 +143,7 @@ def _undecided(event: LossComputed, head: ParameterSeen | None, uniform: float) 
         return f"{start}, but no matrix of weights was found that makes these logits: a temperature may be meant"
     if excess <= max(uniform, _HARMLESS):
         spread = format_number(event.spread)
-        return f"{start}: logits spread by {spread}, though the softmax is not frozen (s^2 < 2 ln K)"
+        return f"{start}: logits spread by {spread}, which is less than ln K: the softmax is not frozen"
     return ""
 
 

@@ -99,7 +99,7 @@ def _sites(recording: Recording) -> dict[Site, list[LossComputed]]:
 
 
 def _site(event: LossComputed) -> Site:
-    return Site("", event.place.file, event.place.line, 0, event.phase)
+    return Site(event.function, event.place.file, event.place.line, 0, event.phase)
 
 
 def _are_probabilities(event: LossComputed) -> bool | None:

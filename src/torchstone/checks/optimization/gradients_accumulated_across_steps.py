@@ -73,6 +73,8 @@ _ROUNDING = Tolerance(rounding=Amount(1e-4, "norms of half-precision gradients")
 def hold(recording: Recording) -> Iterator[Evidence]:
     """Every border between steps that was looked at."""
     for event in recording.of(GradientCarried):
+        if event.consumed <= 0:
+            continue
         share = event.carried / event.consumed
         altered = event.altered / event.consumed
         intended = altered > share and altered > _ROUNDING.total

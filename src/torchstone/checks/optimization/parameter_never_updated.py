@@ -99,7 +99,9 @@ def _lives(recording: Recording) -> list[_Life]:
     for look in recording.of(ParametersExamined):
         rows = zip(look.parameters, look.gradient, look.changed, look.ran, look.trainable, strict=True)
         for number, gradient, changed, ran, trainable in rows:
-            life = lives[number]
+            life = lives.get(number)
+            if life is None:
+                continue
             life.looks += 1
             life.has_gradient |= gradient is not None
             life.changed |= changed
@@ -157,18 +159,22 @@ def _judged(recording: Recording) -> Iterator[tuple[_Life, str, str]]:
 
 def hold(recording: Recording) -> Iterator[Evidence]:
     """Every trainable parameter."""
+    return (evidence for evidence, _, _ in _held(recording))
+
+
+def _held(recording: Recording) -> Iterator[tuple[Evidence, _Life, str]]:
+    """Evidence with the life that it is about and the cause, if it is broken: names alone may not be unique."""
     steps = recording.steps
-    if not steps:
-        return
-    for life, cause, reason in _judged(recording):
+    for life, cause, reason in _judged(recording) if steps else ():
         if not life.trainable:
             continue
         expected = optimization.updates_received(steps, in_optimizer=True, has_gradient=True)
         received = optimization.updates_received(steps, in_optimizer=not cause, has_gradient=not cause)
-        yield Evidence(
+        evidence = Evidence(
             LAWS[0], _site(life), Quantity(expected, Unit.COUNT), None if reason else Quantity(received, Unit.COUNT),
             how="optimizer hook", reason=reason,
         )
+        yield evidence, life, cause
 
 
 def _site(life: _Life) -> Site:
@@ -183,12 +189,10 @@ def _name(seen: ParameterSeen) -> str:
 
 def explain(broken: Sequence[Evidence], recording: Recording) -> Iterator[Finding]:
     """One finding for each cause."""
-    judged = {(_site(life), cause): life for life, cause, _ in _judged(recording) if cause}
     by_cause: dict[str, list[tuple[Evidence, _Life]]] = {}
-    for evidence in broken:
-        for (site, cause), life in judged.items():
-            if site == evidence.site:
-                by_cause.setdefault(cause, []).append((evidence, life))
+    for evidence, life, cause in _held(recording):
+        if cause and evidence in broken:
+            by_cause.setdefault(cause, []).append((evidence, life))
     orphans = by_cause.pop("in the optimizer only", [])
     for cause, rows in by_cause.items():
         everything = rows + (orphans if cause == "not in the optimizer" else [])
@@ -223,7 +227,8 @@ def _finding(
 
 def _why(cause: str, lives: Sequence[_Life], orphans: Sequence[tuple[Evidence, _Life]], recording: Recording) -> str:
     if cause == "not in the optimizer":
-        old = f"; it holds {len(orphans)} tensors of a module that is no longer in the model" if orphans else ""
+        tensors = f"{len(orphans)} tensor{'s' if len(orphans) > 1 else ''}"
+        old = f"; it holds {tensors} of a module that is no longer in the model" if orphans else ""
         return f"the optimizer was built without them{old}"
     if cause == "not registered":
         return "kept in a plain list, dict or attribute, so parameters(), .to() and state_dict() do not see them"
@@ -246,8 +251,7 @@ def changes(finding: Finding, recording: Recording) -> Sequence[Change]:
     """Add the parameters to the optimizer."""
     if finding.title not in {_TITLES["not in the optimizer"], _TITLES["not registered"]}:
         return ()
-    sites = {evidence.site for evidence in finding.evidence}
-    mine = [life.seen for life in _lives(recording) if _site(life) in sites and life.seen.origin != "optimizer"]
+    mine = [life.seen for _, life, cause in _held(recording) if _TITLES.get(cause) == finding.title]
     registered = finding.title == _TITLES["not in the optimizer"]
     title = "give the optimizer these parameters" if registered else "register them, and give them to the optimizer"
     patch = (
