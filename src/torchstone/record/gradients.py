@@ -31,6 +31,7 @@ class Followed:
     consumed: dict[int, float] | None = None
     carried: dict[int, float] = field(default_factory=dict)
     altered: dict[int, float] = field(default_factory=dict)
+    buffers: dict[int, int] = field(default_factory=dict)
     passes: int = 0
     place: Place = NOWHERE
 
@@ -50,7 +51,7 @@ class Followed:
         """Remember what the step consumed, if the next step is one that is looked at."""
         self.steps += 1
         self.consumed = self._norms() if is_sampled(self.steps) else None
-        self.carried, self.altered, self.passes, self.place = {}, {}, 0, NOWHERE
+        self.carried, self.altered, self.buffers, self.passes, self.place = {}, {}, {}, 0, NOWHERE
 
     def backward_begins(self, place: Place) -> None:
         """See what of the consumed gradient still lies there; what a clear removed is never carried again."""
@@ -59,6 +60,7 @@ class Followed:
         now = self._norms()
         if self.passes == 0:
             self.place = place
+            self.buffers = self._buffers()
             for key, consumed in self.consumed.items():
                 value = now.get(key, 0.0)
                 same = abs(value - consumed) <= _SAME * consumed
@@ -70,10 +72,21 @@ class Followed:
                     kept[key] = 0.0
         self.passes += 1
 
+    def _buffers(self) -> dict[int, int]:
+        return {id(p): p.grad.data_ptr() for p in self.parameters() if p.grad is not None and not p.grad.is_sparse}
+
+    def _drop_replaced(self) -> None:
+        """backward() adds into the buffer that is there; where another tensor was assigned since, nothing is carried."""
+        now = self._buffers()
+        for kept in (self.carried, self.altered):
+            for key in [key for key in kept if key in self.buffers and now.get(key) != self.buffers[key]]:
+                kept[key] = 0.0
+
     def border(self, step: int, step_place: Place) -> Iterator[Event]:
         """What crossed the border, told as the next step begins."""
         if self.consumed and self.passes:
             total = _root_sum_square(self.consumed)
+            self._drop_replaced()
             if total > 0:
                 kept = any(self.carried.values()) or any(self.altered.values())
                 used = _root_sum_square(self._norms()) if kept else 0.0

@@ -99,6 +99,8 @@ class Watcher:
         self._leaves: list[Tensor] = []
         self._pending: list[tuple[int, int, float, Tensor | float | None]] = []
         self._non_finite = False
+        self._suspect: NonFiniteSeen | None = None
+        self._suspect_is_last = False
         self._faults = 0
 
     # What every handler needs.
@@ -204,8 +206,7 @@ class Watcher:
         self.backward_passes += 1
         root = roots[0] if isinstance(roots, list | tuple) and roots else roots
         self._root = self._value(root)
-        if isinstance(self._root, float) and not self.scaled:
-            self._finite(self._root, self.step, "loss", "", user_place(3) if self._root - self._root != 0 else NOWHERE)
+        self._suspect_root()
         self.root = root if isinstance(root, Tensor) else None
         try:
             for intervention in self.interventions:
@@ -227,6 +228,27 @@ class Watcher:
             return None
         # Reading a number from a device waits for it: there it is kept and read later, many at once.
         return float(root.detach()) if root.device.type == "cpu" else root.detach().clone()
+
+    def _suspect_root(self) -> None:
+        """A loss that is not finite does harm only if a step uses it: scripts skip such steps, scalers do."""
+        value = self._root
+        if isinstance(value, float) and value - value != 0 and not self.scaled and not self._non_finite:
+            self._suspect = NonFiniteSeen(self.step, "loss", "", value, user_place(4))
+            self._suspect_is_last = True
+        else:
+            self._suspect_is_last = False
+
+    def _resolve_suspect(self, optimizer: torch.optim.Optimizer) -> None:
+        """At a step: the loss just seen is used by it; one seen earlier was skipped, unless it is still in the gradients."""
+        suspect, self._suspect = self._suspect, None
+        if suspect is None or self._non_finite:
+            return
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        with measure.unseen():
+            norms = measure.norms([gradient for gradient in gradients if measure.is_plain(gradient)])
+        if self._suspect_is_last or any(norm - norm != 0 for norm in norms):
+            self._non_finite = True
+            self.writer.add(suspect, always=True)
 
     def _finite(self, value: float, step: int, what: str, name: str, place: Place) -> None:
         if value - value == 0 or self._non_finite:
@@ -251,6 +273,8 @@ class Watcher:
             del self._stepping[self._stepping.index(key) :]
         self._stepping.append(key)
         if len(self._stepping) == 1:
+            if self._suspect is not None:
+                self._resolve_suspect(optimizer)
             for intervention in self.interventions:
                 intervention.before_step(self, optimizer)
             if self.deep and not with_closure:
@@ -295,6 +319,8 @@ class Watcher:
             del self._stepping[self._stepping.index(key) :]
         if self._stepping:
             return  # an optimizer inside another: one step of the user's
+        if self._suspect is not None:  # a closure's own backward pass
+            self._resolve_suspect(optimizer)
         if self.deep and with_closure:
             self._look(optimizer)
         followed = self.optimizers.follow(optimizer)
@@ -315,7 +341,7 @@ class Watcher:
         for step, number, seconds, root in self._pending:
             loss = float(root) if root is not None else None
             self.writer.add_step(StepTaken(step, number, loss, seconds))
-            if loss is not None and not self.scaled:
+            if loss is not None and isinstance(root, Tensor) and not self.scaled:
                 self._finite(loss, step, "loss", "", NOWHERE)
         self._pending.clear()
 
@@ -330,6 +356,9 @@ class Watcher:
     @guarded
     def _look_last(self) -> None:
         self._write_steps()
+        if self._suspect is not None and self._suspect_is_last and not self._non_finite:
+            self._non_finite = True
+            self.writer.add(self._suspect, always=True)  # the run ended with it
         if self.step:
             self._examine(final=True)
 

@@ -189,8 +189,9 @@ class GradientCutProbe(_Window):
         name = name_of(function)
         if name in _CUTS and torch.is_grad_enabled():
             for tensor in flat_tensors((arguments, options)):
-                if tensor.grad_fn is not None and len(self._cuts) < 200:  # noqa: PLR2004 - a step has few
-                    self._cuts.append((name, user_place(3), graph.leaves(tensor)))
+                if tensor.requires_grad and len(self._cuts) < 200:  # noqa: PLR2004 - a step has few
+                    leaves = graph.leaves(tensor) if tensor.grad_fn is not None else {id(tensor): tensor}
+                    self._cuts.append((name, user_place(3), leaves))
         return function(*arguments, **options)
 
     def before_backward(self, watcher: Watcher) -> None:

@@ -43,9 +43,10 @@ layers in nn.ModuleList, tensors in nn.Parameter; tried likewise. No gradient: t
 running again.
 
 ## Silent when
-`requires_grad` is off; the learning rate of its group is 0; it is updated by other means (averaged copies, updates by hand); its
-module runs under `no_grad` or in evaluation mode and belongs to a model that no optimizer holds; its weights were loaded and it
-was left out of the optimizer (undecided); fewer than 3 steps were seen (undecided).
+`requires_grad` is off or it is updated by other means (averaged copies, updates by hand); the learning rate of its group is 0;
+its module runs under `no_grad`; it belongs to a model that no optimizer holds at all and that runs in evaluation mode, or after those that train
+(a fixed judge of their output); others of its kind are used (experts chosen by the data); its weights were loaded and it
+was left out of the optimizer; fewer than 3 steps were seen. All but the first two are counted as undecided.
 
 ## Limits
 Gradients are looked at in sampled steps: a parameter that takes part in rare steps only may be called unused (a warning).
@@ -54,6 +55,7 @@ Gradients are looked at in sampled steps: a parameter that takes part in rare st
 discuss.pytorch.org 84911; pytorch issues 715, 1053, 59925; torch.nn.ModuleList.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -70,6 +72,7 @@ LAWS = ("optimization.updates_received",)
 SINCE = "0.1"
 
 _FEW = 3
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)|\[\d+\]")
 _SHOWN = 4
 _RAN_WITH_GRADIENTS = 2
 
@@ -86,6 +89,7 @@ class _Life:
     ran: int = 0
     trainable: bool = False
     looks: int = 0
+    final: bool = False
 
 
 def _lives(recording: Recording) -> list[_Life]:
@@ -103,6 +107,7 @@ def _lives(recording: Recording) -> list[_Life]:
             if life is None:
                 continue
             life.looks += 1
+            life.final |= look.final
             life.has_gradient |= gradient is not None
             life.changed |= changed
             life.ran = max(life.ran, ran)
@@ -110,32 +115,51 @@ def _lives(recording: Recording) -> list[_Life]:
     return list(lives.values())
 
 
-def _cause(life: _Life, recording: Recording, models_with_optimizer: set[int]) -> tuple[str, str]:
+def _cause(life: _Life, recording: Recording, models_with_optimizer: set[int], used: set[str]) -> tuple[str, str]:
     """Why a parameter did not move: (cause, '') if broken, ('', reason) if undecided, ('', '') if nothing is wrong."""
     updated = life.changed or (life.in_optimizer and (life.has_gradient or not life.held_to_move))
     if updated or not life.trainable or life.seen.origin == "free":
         return "", ""
     if not life.has_gradient:
-        return _without_gradient(life, recording)
+        return _without_gradient(life, recording, used)
     if life.seen.origin in {"unregistered-module", "attribute"}:
-        return "not registered", ""
+        # A tensor that a module keeps for a moment (an input, a cached activation) is gone at the next look.
+        return ("not registered" if life.looks >= _FEW and life.final else ""), ""
     reason = ""
     if life.seen.loaded:
         reason = "its weights were loaded and no optimizer holds it: taken as frozen on purpose"
-    elif life.seen.model not in models_with_optimizer and not _trains(life.seen.model, recording):
-        reason = "its whole model is in no optimizer and runs in evaluation mode: taken as fixed on purpose"
+    elif life.seen.model not in models_with_optimizer:
+        reason = _fixed_model(life.seen.model, models_with_optimizer, recording)
     return ("", reason) if reason else ("not in the optimizer", "")
 
 
-def _without_gradient(life: _Life, recording: Recording) -> tuple[str, str]:
+def _fixed_model(model: int, trained: set[int], recording: Recording) -> str:
+    """Why a model that is in no optimizer at all may be meant to be fixed."""
+    if not _trains(model, recording):
+        return "its whole model is in no optimizer and runs in evaluation mode: taken as fixed on purpose"
+    # Models are numbered in the order of their first call: one that runs after all that train judges their output.
+    if all(model > other for other in trained):
+        return "its whole model is in no optimizer and runs after those that are: taken as a fixed judge of their output"
+    return ""
+
+
+def _without_gradient(life: _Life, recording: Recording, used: set[str]) -> tuple[str, str]:
     if not life.in_optimizer:
         return "", ""
     if life.seen.origin == "optimizer":
         return "in the optimizer only", ""
     if life.ran == 1:
         return "", "its module ran without gradients only: taken as frozen on purpose"
+    if _kind(life.seen) in used:
+        return "", "others of its kind are used: taken as chosen by the data (experts, optional branches)"
     cut = any(life.seen.parameter in event.parameters for event in recording.of(GradientCut))
-    return ("unused" if life.ran == 0 else "cut" if cut else "no gradient"), ""
+    return ("cut" if cut else "unused" if life.ran == 0 else "no gradient"), ""
+
+
+def _kind(seen: ParameterSeen) -> str:
+    """A parameter's name without its numbers, if it has any: `experts.3.weight` is of a kind with `experts.0.weight`."""
+    name = seen.names[0] if seen.names else ""
+    return f"{seen.model} {_NUMBER.sub('#', name)} {seen.shape}" if _NUMBER.search(name) else ""
 
 
 def _trains(model: int, recording: Recording) -> bool:
@@ -144,11 +168,12 @@ def _trains(model: int, recording: Recording) -> bool:
 
 def _judged(recording: Recording) -> Iterator[tuple[_Life, str, str]]:
     lives = [life for life in _lives(recording) if life.looks]
-    with_optimizer = {life.seen.model for life in lives if life.in_optimizer}
+    with_optimizer = {life.seen.model for life in lives if life.in_optimizer and life.seen.model >= 0}
+    used = {kind for life in lives if life.has_gradient and (kind := _kind(life.seen))}
     orphans = any(life.seen.origin == "optimizer" and not life.has_gradient and life.in_optimizer for life in lives)
     replaced = orphans and any(life.has_gradient and not life.in_optimizer and not life.changed for life in lives)
     for life in lives:
-        cause, reason = _cause(life, recording, with_optimizer)
+        cause, reason = _cause(life, recording, with_optimizer, used)
         if cause == "in the optimizer only" and not replaced:
             yield life, "", "no model that ran holds it"
         elif cause and recording.steps < _FEW:
@@ -184,7 +209,7 @@ def _site(life: _Life) -> Site:
 
 def _name(seen: ParameterSeen) -> str:
     name = seen.names[0] if seen.names else f"parameter {seen.parameter}"
-    return f"{name} {'x'.join(map(str, seen.shape))}"
+    return f"{name} {'x'.join(map(str, seen.shape)) or 'scalar'}"
 
 
 def explain(broken: Sequence[Evidence], recording: Recording) -> Iterator[Finding]:
