@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+# Users' scripts: run in processes of their own, never imported.
+collect_ignore_glob = ["programs/*", "scripts/*"]
 ROOT = Path(__file__).resolve().parent
 # One thread each: two tests side by side on two cores, and threads that wait by spinning, would starve each other.
 COMMAND = str(Path(sys.executable).with_name("torchstone"))

@@ -18,7 +18,6 @@ from torchstone.record.plan import DEFAULT_STEPS, Plan, Script
 from torchstone.remedy import trial as trials
 from torchstone.remedy.trial import Progress
 
-_INTERRUPTED = {130, 143, 129}
 _TRIAL_FACTOR, _TRIAL_SLACK = 4.0, 60.0
 
 
@@ -66,11 +65,12 @@ def _check_in(folder: Path, script: Script, options: Options, checks: tuple[Chec
         raise TorchstoneError(message)
     watched = read_recording(folder)
     notes: list[str] = []
-    if options.trial and exit_code not in _INTERRUPTED and code >= 0 and watched.steps:
+    if options.trial and code not in trials.INTERRUPTED and code >= 0 and watched.steps:
         try:
             _probe_and_try(plan, watched, checks, began, progress)
         except KeyboardInterrupt:
             notes.append("interrupted: remedies that are not shown were not tried")
+            exit_code = exit_code or 130
     return assemble(folder, checks, options, exit_code, tuple(notes))
 
 

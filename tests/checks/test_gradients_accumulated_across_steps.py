@@ -67,7 +67,7 @@ def test_the_change_clears_where_zero_grad_belongs():
     of = recording(border(carried=2.0))
     (change,) = check.changes(only_finding(check, of), of)
     assert (change.kind, change.title) == ("clear-gradients", "clear the gradients once in each step")
-    assert change.patch == "optimizer.zero_grad()  # before backward() at train.py:12"
+    assert change.patch == "optimizer.zero_grad()  # before backward() at train.py:12; the summed gradients acted as a larger learning rate"
     assert check.why_no_remedy(only_finding(check, of), of) == "trials were switched off"
 
 

@@ -15,9 +15,14 @@ def seen(number, name=None, model=0, **more):
     return ParameterSeen(number, (name or f"layer{number}.weight",), model, (3, 4), constructed=Place("train.py", 5 + number), **more)
 
 
-def look(*rows, step=1):
+def look(*rows, step=1, final=False):
     """Rows of number, gradient, changed, ran, trainable."""
-    return ParametersExamined(step, *(tuple(column) for column in zip(*rows, strict=True)))
+    return ParametersExamined(step, *(tuple(column) for column in zip(*rows, strict=True)), final=final)
+
+
+def kept(row):
+    """The same seen again at later steps and at the end."""
+    return look(row, step=2), look(row, step=4, final=True)
 
 
 def optimizer(*numbers, rate=0.1):
@@ -25,6 +30,7 @@ def optimizer(*numbers, rate=0.1):
 
 
 TRAINED = (0, 1.0, True, 2, True)
+LOST = (1, 0.5, False, 2, True)
 MODEL = ModelSeen(0, "model", "Net")
 
 
@@ -81,9 +87,27 @@ def test_what_may_be_meant_is_undecided_with_its_reason(of, reason):
     assert held[1].reason == reason
 
 
-def test_a_second_model_in_training_mode_that_nothing_updates_is_broken():
-    of = run((1, 0.5, False, 2, True), ModelSeen(9, "second", "Net", training=True), model=9)
+def test_a_model_that_nothing_updates_is_broken_where_it_runs_before_one_that_trains():
+    of = recording(
+        ModelSeen(0, "encoder", "Net"), ModelSeen(1, "decoder", "Net"), seen(0, model=1), seen(1, model=0), optimizer(0),
+        look(TRAINED, (1, 0.5, False, 2, True)),
+    )
     assert only_finding(check, of).title == "parameters get gradients, but no optimizer holds them"
+
+
+def test_a_model_that_runs_after_all_that_train_is_taken_as_a_judge():
+    of = run((1, 0.5, False, 2, True), ModelSeen(9, "judge", "Net", training=True), model=9)
+    assert [item.verdict for item in check.hold(of)] == [HOLDS, UNDECIDED]
+
+
+def test_an_expert_that_the_data_never_chose_is_undecided():
+    of = recording(MODEL, seen(0, "experts.0.weight"), seen(1, "experts.1.weight"), optimizer(0, 1), look(TRAINED, (1, None, False, 0, True)))
+    assert [item.verdict for item in check.hold(of)] == [HOLDS, UNDECIDED]
+
+
+def test_a_tensor_that_a_module_keeps_for_a_moment_is_no_parameter():
+    of = run((1, 0.5, False, 2, True), origin="attribute")
+    assert verdicts(check, of) == [HOLDS, HOLDS]
 
 
 def test_three_steps_are_enough():
@@ -102,7 +126,7 @@ def test_the_finding_holds_both_numbers():
 
 @pytest.mark.parametrize(("of", "title", "why", "severity"), [
     (
-        run((1, 0.5, False, 2, True), origin="attribute"), "parameters get gradients, but no model has registered them",
+        run(LOST, *kept(LOST), origin="attribute"), "parameters get gradients, but no model has registered them",
         "kept in a plain list, dict or attribute, so parameters(), .to() and state_dict() do not see them", Severity.ERROR,
     ),
     (
@@ -111,7 +135,7 @@ def test_the_finding_holds_both_numbers():
     ),
     (
         run((1, None, False, 0, True), held=(0, 1)), "parameters are in the optimizer, but their module is never called",
-        "the module was never called; capacity that is saved and shipped without use", Severity.WARNING,
+        "the module was not called in any of the 8 steps", Severity.WARNING,
     ),
     (
         run((1, None, False, 2, True), held=(0, 1)), "parameters run in the forward pass, but no gradient comes back",
@@ -165,7 +189,7 @@ def test_each_cause_is_a_finding_and_many_names_are_shortened():
     ),
 ])
 def test_the_change_gives_the_parameters_to_the_optimizer(origin, title, patch):
-    of = run((1, 0.5, False, 2, True), origin=origin)
+    of = run(LOST, *kept(LOST), origin=origin)
     (change,) = check.changes(only_finding(check, of), of)
     assert (change.kind, change.title, change.patch, change.arguments) == ("add-parameters", title, patch, {"numbers": [1]})
 
@@ -182,7 +206,7 @@ def test_orphans_are_not_given_to_the_optimizer_again():
     ),
     (
         (1, None, False, 2, True), (GradientCut("detach", LINE, (1,)),),
-        "drop that call, or freeze the parameters with requires_grad_(False) if the cut is meant", None,
+        "let the gradient pass there, give them a loss of their own, or freeze them with requires_grad_(False)", None,
     ),
 ], ids=["unused", "no gradient", "cut"])
 def test_where_nothing_can_be_tried_it_says_what_to_do(row, events, why, probe):

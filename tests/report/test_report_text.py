@@ -76,7 +76,7 @@ GOLDEN = """\
   why        nothing cleared them
   remedy     not tried: clear them
   explain: torchstone explain gradients-accumulated-across-steps
-? loss.uniform_cross_entropy: weights were loaded   (2 sites)
+? undecided: weights were loaded   train.py:7  head and 1 more
 · trials wrote nothing of yours
 torchstone fault: hook of relu: ValueError: x (the script was not disturbed)
 """
@@ -107,7 +107,7 @@ def test_one_finding_and_one_law_are_singular():
 def test_reasons_beyond_five_are_counted():
     many = Report(RunSummary("t.py"), tuple(nats(None, f"reason {n}") for n in range(7)))
     lines = plain(many).splitlines()
-    assert len([line for line in lines if line.startswith("? loss.uniform")]) == 5
+    assert len([line for line in lines if line.startswith("? undecided")]) == 5
     assert lines[-1] == "? and 2 more undecided (--json holds them all)"
 
 

@@ -196,7 +196,8 @@ class ParametersExamined:
     """The state of parameters just before an optimizer step, in columns.
 
     gradient: its norm, or None where there is no gradient. changed: since the run began. ran: whether the
-    owning module ran with gradients on (2), without (1), or not at all (0) so far.
+    owning module ran with gradients on (2), without (1), or not at all (0) so far. reached: by a backward pass of the
+    first steps, whatever became of the gradient since.
     """
 
     step: int
@@ -205,6 +206,7 @@ class ParametersExamined:
     changed: tuple[bool, ...] = ()
     ran: tuple[int, ...] = ()
     trainable: tuple[bool, ...] = ()
+    reached: tuple[bool, ...] = ()
     final: bool = False
 
 
@@ -233,7 +235,8 @@ class NonFiniteSeen:
 class NonFiniteBorn:
     """Probe: where the value that made it so was born.
 
-    kind: forward, backward, update (the optimizer's own arithmetic), data, parameter.
+    kind: forward, backward, update (the optimizer's own arithmetic), data, parameter. largest: the largest finite
+    magnitude among the inputs.
     """
 
     step: int
@@ -243,6 +246,7 @@ class NonFiniteBorn:
     place: Place = NOWHERE
     module: str = ""
     inputs: tuple[str, ...] = ()
+    largest: float = 0.0
     shows_in: str = ""
     shows_at: Place = NOWHERE
 

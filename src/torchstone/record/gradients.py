@@ -150,7 +150,7 @@ class Optimizers:
         return [followed for followed in map(self.follow, live) if not followed.steps]
 
 
-def examine(models: Models, step: int, *, final: bool = False) -> ParametersExamined:
+def examine(models: Models, step: int, reached: set[int], *, final: bool = False) -> ParametersExamined:
     """The state of every known parameter that still exists."""
     live = [(number, p) for number, ref in enumerate(models.parameters) if (p := ref()) is not None and measure.is_plain(p)]
     with_gradient = [(number, p.grad) for number, p in live if p.grad is not None and measure.is_plain(p.grad)]
@@ -165,5 +165,6 @@ def examine(models: Models, step: int, *, final: bool = False) -> ParametersExam
         tuple(seen != models.first_seen[number] for (number, _), seen in zip(live, prints, strict=True)),
         tuple(models.how_it_ran(p) for _, p in live),
         tuple(p.requires_grad for _, p in live),
+        tuple(number in reached for number, _ in live),
         final=final,
     )

@@ -66,10 +66,11 @@ def leaves(root: Tensor | Node | None, limit: int = NODE_LIMIT) -> dict[int, Ten
     return found
 
 
-def head_of(tensor: Tensor, classes: int) -> Tensor | None:
-    """The weights that logits are a product with: a leaf with `classes` rows or columns that enters the last product.
+def head_of(tensor: Tensor, outputs: frozenset[int]) -> Tensor | None:
+    """The weights that logits are a product with: a leaf matrix with as many rows or columns as outputs.
 
-    None where no such product is found, as for logits that compare two activations with each other.
+    None where no such product is found, as for logits that compare two activations with each other, or
+    whose weights are normalised first.
     """
     waiting = [tensor.grad_fn] if tensor.grad_fn is not None else []
     seen: set[Node] = set()
@@ -80,7 +81,7 @@ def head_of(tensor: Tensor, classes: int) -> Tensor | None:
         seen.add(node)
         stem = _stem(node)
         if stem in _PRODUCTS:
-            return next((leaf for leaf in _entering(node) if leaf.dim() > 1 and classes in leaf.shape), None)
+            return next((leaf for leaf in _entering(node) if leaf.dim() > 1 and outputs & set(leaf.shape)), None)
         if stem in _SHAPE_ONLY or stem in _ELEMENTWISE:
             waiting.extend(_before(node))
     return None
@@ -98,5 +99,5 @@ def _entering(product: Node) -> Iterator[Tensor]:
         variable = getattr(node, "variable", None)
         if isinstance(variable, Tensor):
             yield variable
-        elif _stem(node) in _SHAPE_ONLY or _stem(node) in {"Mul", "Div"}:
-            waiting.extend(_before(node))
+        elif _stem(node) in _SHAPE_ONLY or (_stem(node) in {"Mul", "Div"} and len(list(_before(node))) == 1):
+            waiting.extend(_before(node))  # scaled by a constant; two inputs would be a normalisation, or a gate

@@ -45,7 +45,8 @@ def is_user_file(file: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _shown(file: str) -> str:
+def shown(file: str) -> str:
+    """A file as reports name it: relative where it lies under the working directory."""
     path = os.path.realpath(file)
     here = os.path.realpath(os.getcwd()) + os.sep  # noqa: PTH109 - the hot path stays with strings
     return path.removeprefix(here) if not file.startswith("<") else file
@@ -62,7 +63,7 @@ def user_frame(depth: int = 1) -> FrameType | None:
 def user_place(depth: int = 1) -> Place:
     """The user's file (relative to the working directory where it lies under it) and line."""
     frame = user_frame(depth + 1)
-    return NOWHERE if frame is None else Place(_shown(frame.f_code.co_filename), frame.f_lineno)
+    return NOWHERE if frame is None else Place(shown(frame.f_code.co_filename), frame.f_lineno)
 
 
 def name_of(target: object, depth: int = 1) -> str:

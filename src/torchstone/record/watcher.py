@@ -97,6 +97,7 @@ class Watcher:
         self._root: Tensor | float | None = None
         self._backward_place = NOWHERE
         self._leaves: list[Tensor] = []
+        self._reached: set[int] = set()
         self._pending: list[tuple[int, int, float, Tensor | float | None]] = []
         self._non_finite = False
         self._suspect: NonFiniteSeen | None = None
@@ -189,7 +190,7 @@ class Watcher:
             call = describe_loss.Call(function, prediction, target, options, self._tokens)
             fields = describe_loss.describe(call)
         if fields is not None:
-            head = graph.head_of(prediction, int(fields.get("classes", 0) or 0))  # type: ignore[call-overload]
+            head = graph.head_of(prediction, _outputs(prediction, fields))
             if head is not None and self.models.number(head) is None:  # weights that are in no module
                 self.emit(self.models.learn([(head, (name_of(head, 3) or "weight",))], -1, "free", self.step))
             fields["head"] = self.models.number(head) if head is not None else None
@@ -292,13 +293,14 @@ class Watcher:
         self.learn_reached()
         for followed in self.optimizers.unstepped():
             self.emit(self.optimizers.describe(followed, self.step, NOWHERE))
-        seen = examine(self.models, self.step, final=final)
+        seen = examine(self.models, self.step, self._reached, final=final)
         self.emit([seen])
         self._check_parameters(seen)
 
     def learn_reached(self) -> None:
-        """Take in what the last sampled backward passes reached outside every model's tree."""
+        """Take in what the last sampled backward passes reached, also outside every model's tree."""
         self.emit(self.models.learn_leaves(self._leaves, self.step))
+        self._reached.update(number for leaf in self._leaves if (number := self.models.number(leaf)) is not None)
         self._leaves.clear()
 
     def _check_parameters(self, seen: ParametersExamined) -> None:
@@ -370,3 +372,10 @@ class Watcher:
             self.stopped or reason, exit_code, self.step, self.backward_passes, seconds, detail[:300], self.writer.dropped
         )
         self.writer.add(ended, always=True)
+
+
+def _outputs(prediction: Tensor, fields: dict[str, object]) -> frozenset[int]:
+    """How many outputs the head behind a prediction may have: its classes; for yes-or-no losses one, or one a label."""
+    classes = int(fields.get("classes", 0) or 0)  # type: ignore[call-overload] # describe() counts them
+    labels = prediction.shape[-1] if prediction.dim() > 1 else 1
+    return frozenset({classes} if fields.get("positives") is None else {1, labels})

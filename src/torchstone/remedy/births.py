@@ -10,6 +10,7 @@ from torch import Tensor
 from torchstone.core.events import NonFiniteBorn, Place
 from torchstone.core.quantity import format_number
 from torchstone.record import graph, measure
+from torchstone.record.source import shown
 
 _LIMIT = 5_000
 # Operators as a reader of the source would name them.
@@ -82,6 +83,7 @@ class Operation:
     inputs: tuple[str, ...]
     constant: bool
     leaf: str
+    largest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Before:
     inputs: tuple[str, ...]
     constant: bool
     parameter: bool
+    largest: float
 
 
 class Births:
@@ -102,7 +105,7 @@ class Births:
         self._operations: list[Operation] = []
         self._made_by: dict[int, int] = {}
         self._kept: list[Tensor] = []
-        self._labels: dict[graph.Node, tuple[str, Place, str, tuple[str, ...]]] = {}
+        self._labels: dict[graph.Node, tuple[str, Place, str, tuple[str, ...], float]] = {}
         self.born_in_backward: tuple[graph.Node, State] | None = None
         self._followers: dict[graph.Node, graph.Node] = {}
 
@@ -122,7 +125,8 @@ class Births:
                     parents.append(self._made_by[id(tensor)])
             state |= mine
         ranges = tuple(_range_of(t) for t in tensors[:3])
-        return Before(state, tuple(parents), ranges, _has_infinity((arguments, options)), parameter)
+        largest = max((_largest(t) for t in tensors), default=0.0)
+        return Before(state, tuple(parents), ranges, _has_infinity((arguments, options)), parameter, largest)
 
     def note(
         self, name: str, place: Place, module: str, before: Before, arguments: tuple[object, ...], result: object
@@ -139,12 +143,14 @@ class Births:
             if mine:
                 bad.append(tensor)
             if tensor.grad_fn is not None:
-                self._labels.setdefault(tensor.grad_fn, (name, place, module, before.inputs))
+                self._labels.setdefault(tensor.grad_fn, (name, place, module, before.inputs, before.largest))
         if not bad or len(self._operations) >= _LIMIT:
             return
         leaf = "parameter" if before.parameter else ("data" if before.state and not before.parents else "")
         self._operations.append(
-            Operation(name, place, module, before.parents, before.state, after, before.inputs, before.constant, leaf)
+            Operation(
+                name, place, module, before.parents, before.state, after, before.inputs, before.constant, leaf, before.largest
+            )
         )
         for tensor in bad:
             self._made_by[id(tensor)] = len(self._operations) - 1
@@ -161,7 +167,7 @@ class Births:
         kind = "forward" if _is_birth(operation) else operation.leaf or "forward"
         return NonFiniteBorn(
             step, kind, operation.name, str(operation.after), operation.place, operation.module, operation.inputs,
-            last.name, last.place,
+            operation.largest, last.name, last.place,
         )
 
     def _walk(self, index: int) -> int:
@@ -208,13 +214,18 @@ class Births:
         if self.born_in_backward is None:
             return None
         node, state = self.born_in_backward
+        function = getattr(node, "_forward_cls", None)
+        if function is not None:  # a torch.autograd.Function of the user's: its own backward is the place
+            code = function.backward.__code__
+            place = Place(shown(code.co_filename), code.co_firstlineno)
+            return NonFiniteBorn(step, "backward", function.__name__, str(state), place)
         label = self._labels.get(node)
         follower: graph.Node | None = node
         while label is None and follower is not None:
             follower = self._followers.get(follower)
             label = self._labels.get(follower) if follower is not None else None
-        name, place, module, inputs = label or (graph.operation(node), Place(), "", ())
-        return NonFiniteBorn(step, "backward", name, str(state), place, module, inputs)
+        name, place, module, inputs, largest = label or (graph.operation(node), Place(), "", (), 0.0)
+        return NonFiniteBorn(step, "backward", name, str(state), place, module, inputs, largest)
 
 
 def _is_birth(operation: Operation) -> bool:
@@ -228,6 +239,12 @@ def _has_infinity(value: object, depth: int = 3) -> bool:
     if depth and isinstance(value, list | tuple):
         return any(_has_infinity(item, depth - 1) for item in value)
     return bool(depth and isinstance(value, Mapping) and any(_has_infinity(item, depth - 1) for item in value.values()))
+
+
+def _largest(tensor: Tensor) -> float:
+    if not measure.is_plain(tensor) or tensor.numel() == 0 or not tensor.is_floating_point():
+        return 0.0
+    return float(torch.nan_to_num(tensor.detach(), 0.0, 0.0, 0.0).abs().max())
 
 
 def _range_of(tensor: Tensor) -> str:

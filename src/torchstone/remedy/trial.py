@@ -20,6 +20,7 @@ from torchstone.record.plan import Plan
 
 OUTPUT = "output.log"
 FILE_LIMIT = 200_000
+INTERRUPTED = {130, 143, 129, -2, -15, -1}
 Progress = Callable[[str, int, int], None]
 _ORDER = {Verdict.BROKEN: 0, Verdict.UNDECIDED: 1, Verdict.HOLDS: 2}
 
@@ -37,7 +38,10 @@ def run_again(
     title = f"trying: {change.title}" if change else "looking closer"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / OUTPUT).open("wb") as output:
-        return launch(plan, output=output, while_waiting=_telling(folder, title, steps, progress))
+        code = launch(plan, output=output, while_waiting=_telling(folder, title, steps, progress))
+    if code in INTERRUPTED:
+        raise KeyboardInterrupt
+    return code
 
 
 def _telling(folder: Path, title: str, steps: int, progress: Progress | None) -> Callable[[], None] | None:
@@ -67,13 +71,15 @@ def remedy_from(
     check: Check, finding: Finding, change: Change, watched: Recording, trial: Recording
 ) -> tuple[Remedy | None, str]:
     """What a trial measured: a remedy, or None and why it measured nothing."""
+    ended = trial.first(RunEnded)
+    if trial.steps < watched.steps and (ended is None or ended.reason in {"exception", "interrupted", "time"}):
+        how = ended.detail or ended.reason if ended is not None else "it was cut off"
+        return None, f"{change.title}: the run with it did not get as far as the first ({how})"
     if trial.first(ChangeApplied) is None:
         return None, f"{change.title}: could not be applied from outside"
-    ended = trial.first(RunEnded)
     after = _worst(list(check.hold(trial)), finding.main)
-    if after is None or (ended is not None and ended.reason == "exception" and trial.steps < watched.steps):
-        how = ended.detail if ended is not None and ended.detail else "it reached no step"
-        return None, f"{change.title}: the run with it failed ({how})"
+    if after is None:
+        return None, f"{change.title}: the law could not be held again"
     return Remedy(change, finding.main, after, _cost(watched, trial), _losses(watched, trial)), ""
 
 

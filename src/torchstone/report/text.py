@@ -37,6 +37,9 @@ def _headline(report: Report) -> Text:
     found = f"{count} finding{'' if count == 1 else 's'}" if count else "no finding"
     style = "bold red" if report.findings else "bold green"
     broken = f"{tally.broken} law{'' if tally.broken == 1 else 's'} broken"
+    if run.exit_code:
+        found = f"the script ended with exit code {run.exit_code}; {found}"
+        style = "bold red"
     line = Text(f"{found}: {broken}, {tally.held} held, {tally.undecided} undecided", style=style)
     losses = ""
     if run.first_loss is not None and run.last_loss is not None:
@@ -89,9 +92,11 @@ def _quantity(quantity: Quantity | None) -> str:
 
 
 def _undecided(report: Report) -> list[Text]:
-    reasons = Counter(f"{e.law}: {e.reason}" for e in report.evidence if e.verdict is Verdict.UNDECIDED)
+    undecided = [e for e in report.evidence if e.verdict is Verdict.UNDECIDED]
+    first = {e.reason: e for e in reversed(undecided)}
+    reasons = Counter(e.reason for e in undecided)
     lines = [
-        Text(f"? {reason}" + (f"   ({count} sites)" if count > 1 else ""), style="yellow")
+        Text(f"? undecided: {reason}   {first[reason].site}" + (f" and {count - 1} more" if count > 1 else ""), style="yellow")
         for reason, count in reasons.most_common(_UNDECIDED_SHOWN)
     ]
     if len(reasons) > _UNDECIDED_SHOWN:

@@ -72,6 +72,8 @@ CODE = "TS104"
 LAWS = ("autodiff.non_finite_values",)
 SINCE = "0.1"
 
+# Inputs this large come from growth, and holding growth back may help; at smaller ones it cannot.
+_GROWN = 1e4
 _OVERFLOWING = {"exp", "exp2", "expm1", "sinh", "cosh"}
 Guard = tuple[str, dict[str, object], str]
 _LOG: Guard = ("keep the logarithm's input at or above 1e-6", {"low": 1e-6}, "x.clamp_min(1e-6)")
@@ -179,8 +181,8 @@ def changes(finding: Finding, recording: Recording) -> Sequence[Change]:
         place: dict[str, object] = {"operation": born.operation, "file": born.place.file, "line": born.place.line}
         patch = f"{patch}  # in {born.operation} at {born.place}"
         guarded.append(Change("guard-input", title, patch, {**place, **bounds}))
-    at_a_pole = bool(guarded) and born.operation not in _OVERFLOWING
-    if born.step > 0 and not at_a_pole:
+    has_grown = born.largest >= _GROWN or born.operation in _OVERFLOWING or born.kind == "update"
+    if born.step > 0 and has_grown:
         guarded.append(
             Change(
                 "clip-gradients", "clip the gradient norm at 1",
@@ -201,4 +203,5 @@ def why_no_remedy(finding: Finding, recording: Recording) -> str:
         return "the place was not found, so there is nothing to change yet; seed every generator and check again"
     if born.kind == "data":
         return "the data itself holds it: drop or repair those rows where they are read"
-    return f"no change to {born.operation} can be executed from outside; look at {born.place}"
+    usual = "a negative base under a fractional power, a row without any kept element, a product of large values"
+    return f"look at {born.operation} at {born.place}: nothing that fits it can be tried from outside (usual causes: {usual})"

@@ -82,6 +82,8 @@ _BINARY = {"binary_cross_entropy", "binary_cross_entropy_with_logits"}
 # Below this many nats above uniform a start is never called broken, however few the classes: e^-2 of a chance is left.
 _HARMLESS = 2.0
 _COPIED_SLACK = 0.1
+# A head that gives a normalised input twice the spread of unit logits was drawn too wide, whatever it reads.
+_WIDE = 2.0
 
 
 def hold(recording: Recording) -> Iterator[Evidence]:
@@ -141,9 +143,10 @@ def _undecided(event: LossComputed, head: ParameterSeen | None, uniform: float) 
             return f"the copied token's logit stays ({format_number(copied.logit)}): it alone adds {stays} nats"
     if head is None:
         return f"{start}, but no matrix of weights was found that makes these logits: a temperature may be meant"
-    if excess <= max(uniform, _HARMLESS):
+    too_wide = initialization.head_spread(head.deviation, _width(head, event)) > _WIDE
+    if excess <= (_HARMLESS if too_wide else max(uniform, _HARMLESS)):
         spread = format_number(event.spread)
-        return f"{start}: logits spread by {spread}, which is less than ln K: the softmax is not frozen"
+        return f"{start}: logits spread by {spread}, less than a frozen softmax would (ln K)"
     return ""
 
 
@@ -161,7 +164,8 @@ def _copied(event: LossComputed, head: ParameterSeen) -> Evidence:
 
 def _width(head: ParameterSeen, event: LossComputed) -> int:
     """What one logit is a sum over: everything in the head but its classes."""
-    return max(math.prod(head.shape) // max(event.classes, 1), 1)
+    size = math.prod(head.shape)
+    return max(size // event.classes if event.classes in head.shape else max(head.shape), 1)
 
 
 def _site(event: LossComputed, head: ParameterSeen | None) -> Site:

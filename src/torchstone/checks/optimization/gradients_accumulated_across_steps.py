@@ -122,7 +122,7 @@ def changes(finding: Finding, recording: Recording) -> Sequence[Change]:
     where = f"{finding.main.site.file}:{finding.main.site.line}"
     return (
         Change(
-            "clear-gradients", "clear the gradients once in each step", f"optimizer.zero_grad()  # before backward() at {where}",
+            "clear-gradients", "clear the gradients once in each step", f"optimizer.zero_grad()  # before backward() at {where}; the summed gradients acted as a larger learning rate",
             {"optimizer": number},
         ),
     )

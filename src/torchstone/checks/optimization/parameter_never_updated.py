@@ -90,6 +90,7 @@ class _Life:
     trainable: bool = False
     looks: int = 0
     final: bool = False
+    reached: bool = False
 
 
 def _lives(recording: Recording) -> list[_Life]:
@@ -101,13 +102,15 @@ def _lives(recording: Recording) -> list[_Life]:
                     lives[number].in_optimizer = True
                     lives[number].held_to_move |= group.learning_rate != 0
     for look in recording.of(ParametersExamined):
-        rows = zip(look.parameters, look.gradient, look.changed, look.ran, look.trainable, strict=True)
-        for number, gradient, changed, ran, trainable in rows:
+        reached = look.reached or (False,) * len(look.parameters)
+        rows = zip(look.parameters, look.gradient, look.changed, look.ran, look.trainable, reached, strict=True)
+        for number, gradient, changed, ran, trainable, was_reached in rows:
             life = lives.get(number)
             if life is None:
                 continue
             life.looks += 1
             life.final |= look.final
+            life.reached |= was_reached
             life.has_gradient |= gradient is not None
             life.changed |= changed
             life.ran = max(life.ran, ran)
@@ -124,7 +127,8 @@ def _cause(life: _Life, recording: Recording, models_with_optimizer: set[int], u
         return _without_gradient(life, recording, used)
     if life.seen.origin in {"unregistered-module", "attribute"}:
         # A tensor that a module keeps for a moment (an input, a cached activation) is gone at the next look.
-        return ("not registered" if life.looks >= _FEW and life.final else ""), ""
+        passing = life.seen.origin == "attribute" and not (life.looks >= _FEW and life.final)
+        return ("" if passing else "not registered"), ""
     reason = ""
     if life.seen.loaded:
         reason = "its weights were loaded and no optimizer holds it: taken as frozen on purpose"
@@ -148,18 +152,32 @@ def _without_gradient(life: _Life, recording: Recording, used: set[str]) -> tupl
         return "", ""
     if life.seen.origin == "optimizer":
         return "in the optimizer only", ""
-    if life.ran == 1:
-        return "", "its module ran without gradients only: taken as frozen on purpose"
-    if _kind(life.seen) in used:
-        return "", "others of its kind are used: taken as chosen by the data (experts, optional branches)"
+    reason = _meant_without_gradient(life, recording, used)
+    if reason:
+        return "", reason
+    if life.reached:
+        return "cleared", ""
     cut = any(life.seen.parameter in event.parameters for event in recording.of(GradientCut))
     return ("cut" if cut else "unused" if life.ran == 0 else "no gradient"), ""
 
 
+def _meant_without_gradient(life: _Life, recording: Recording, used: set[str]) -> str:
+    """Why a parameter that an optimizer holds may be meant to get no gradient."""
+    if life.reached:
+        return "its gradient is taken away before every step, others' are not: taken as frozen on purpose" if used else ""
+    if life.ran == 1:
+        return "its module ran without gradients only: taken as frozen on purpose"
+    if life.ran == 0 and (ended := recording.ended) is not None and ended.reason in {"steps", "time"}:
+        return f"its module was not called in the {recording.steps} steps watched; the script was stopped before its end"
+    if _kind(life.seen) in used:
+        return "others of its kind are used: taken as chosen by the data (experts, optional branches)"
+    return ""
+
+
 def _kind(seen: ParameterSeen) -> str:
-    """A parameter's name without its numbers, if it has any: `experts.3.weight` is of a kind with `experts.0.weight`."""
+    """A parameter's name without the numbers in it: `experts.3.weight` is of a kind with `experts.0.weight`."""
     name = seen.names[0] if seen.names else ""
-    return f"{seen.model} {_NUMBER.sub('#', name)} {seen.shape}" if _NUMBER.search(name) else ""
+    return f"{seen.model} {_NUMBER.sub('#', name)} {seen.shape}" if _NUMBER.search(name) else f"{seen.parameter}"
 
 
 def _trains(model: int, recording: Recording) -> bool:
@@ -169,7 +187,7 @@ def _trains(model: int, recording: Recording) -> bool:
 def _judged(recording: Recording) -> Iterator[tuple[_Life, str, str]]:
     lives = [life for life in _lives(recording) if life.looks]
     with_optimizer = {life.seen.model for life in lives if life.in_optimizer and life.seen.model >= 0}
-    used = {kind for life in lives if life.has_gradient and (kind := _kind(life.seen))}
+    used = {_kind(life.seen) for life in lives if life.has_gradient}
     orphans = any(life.seen.origin == "optimizer" and not life.has_gradient and life.in_optimizer for life in lives)
     replaced = orphans and any(life.has_gradient and not life.in_optimizer and not life.changed for life in lives)
     for life in lives:
@@ -229,6 +247,7 @@ _TITLES = {
     "not registered": "parameters get gradients, but no model has registered them",
     "unused": "parameters are in the optimizer, but their module is never called",
     "no gradient": "parameters run in the forward pass, but no gradient comes back",
+    "cleared": "gradients arrive, and are gone before the step",
     "cut": "the gradient is cut before it reaches parameters",
 }
 
@@ -258,7 +277,9 @@ def _why(cause: str, lives: Sequence[_Life], orphans: Sequence[tuple[Evidence, _
     if cause == "not registered":
         return "kept in a plain list, dict or attribute, so parameters(), .to() and state_dict() do not see them"
     if cause == "unused":
-        return "the module was never called; capacity that is saved and shipped without use"
+        return f"the module was not called in any of the {recording.steps} steps"
+    if cause == "cleared":
+        return "backward() reaches them, and at step() they have no gradient: it is cleared in between"
     if cause == "no gradient":
         return "their output never reaches the loss that backward() starts from"
     mine = {life.seen.parameter for life in lives}
@@ -291,6 +312,8 @@ def why_no_remedy(finding: Finding, recording: Recording) -> str:
     del recording
     if finding.title == _TITLES["unused"]:
         return "call the module, or delete it; a change of the model's code cannot be tried from outside"
+    if finding.title == _TITLES["cleared"]:
+        return "call zero_grad() before backward() or after step(), not between the two"
     if finding.title == _TITLES["cut"]:
-        return "drop that call, or freeze the parameters with requires_grad_(False) if the cut is meant"
+        return "let the gradient pass there, give them a loss of their own, or freeze them with requires_grad_(False)"
     return "use their output in the loss, or freeze them; a change of the model's code cannot be tried from outside"
