@@ -115,7 +115,7 @@ def test_the_copied_token_is_named_where_it_dominates():
 
 
 def test_a_large_input_is_told_from_large_weights():
-    assert ", 5 x what its head gives a normalised input: the head's input is that large" in only_finding(
+    assert ", 5 times std 0.02 of head.weight x sqrt(256): what the head reads is that much larger" in only_finding(
         check, recording(call(spread=1.6), head(deviation=0.02))
     ).message
 

@@ -203,11 +203,14 @@ def _why(event: LossComputed, head: ParameterSeen | None) -> str:
     if head is not None:
         width = _width(head, event)
         lawful = initialization.head_spread(head.deviation, width)
-        if lawful > 0 and 0.8 <= event.spread / lawful <= 1.25:  # noqa: PLR2004 - agreement worth naming
-            spread += f" = std {format_number(head.deviation)} of {head.names[-1]} x sqrt({width})"
-        elif lawful > 0:
-            scale = event.spread / lawful
-            spread += f", {format_number(scale)} x what its head gives a normalised input: the head's input is that large"
+        weights = f"std {format_number(head.deviation)} of {head.names[-1]} x sqrt({width})"
+        scale = event.spread / lawful if lawful > 0 else 1.0
+        if 0.8 <= scale <= 1.25:  # noqa: PLR2004 - agreement worth naming
+            spread += f" = {weights}"
+        elif scale > 1:
+            spread += f", {format_number(scale)} times {weights}: what the head reads is that much larger than a normalised input"
+        else:
+            spread += f"; {weights} would give a normalised input {format_number(lawful)}"
     sentences = [spread]
     if event.classes > 1 and event.function not in _BINARY:
         alone = initialization.softmax_cross_entropy(event.classes, event.spread)

@@ -27,7 +27,7 @@ for _ in range(100):
 ## Report
 ```text
 1 finding: 1 law broken, 13 held, 0 undecided          example.py · 100 steps · N s · loss 2.31 → 1.489
-✗ probabilities-given-as-logits   example.py:11
+✗ probabilities-given-as-logits   example.py:11  cross_entropy
   cross_entropy is fed probabilities where it takes logits
   predicted  0 nats can be reached by logits, which have no bounds
   measured   1.461 nats at least = ln(e + 9) - 1: the lowest that inputs in [0, 1] allow

@@ -45,7 +45,7 @@ running again.
 ## Silent when
 `requires_grad` is off or it is updated by other means (averaged copies, updates by hand); the learning rate of its group is 0;
 its module runs under `no_grad`; it belongs to a model that no optimizer holds at all and that runs in evaluation mode, or after those that train
-(a fixed judge of their output); others of its kind are used (experts chosen by the data); its weights were loaded and it
+(a fixed judge of their output); others of its module, or of its kind, are used (experts chosen by the data); its weights were loaded and it
 was left out of the optimizer; fewer than 3 steps were seen. All but the first two are counted as undecided.
 
 ## Limits
@@ -169,9 +169,16 @@ def _meant_without_gradient(life: _Life, recording: Recording, used: set[str]) -
         return "its module ran without gradients only: taken as frozen on purpose"
     if life.ran == 0 and (ended := recording.ended) is not None and ended.reason in {"steps", "time"}:
         return f"its module was not called in the {recording.steps} steps watched; the script was stopped before its end"
+    if _module(life.seen) in used:
+        return "its module's other parameters get gradients: the loss does not depend on this one"
     if _kind(life.seen) in used:
         return "others of its kind are used: taken as chosen by the data (experts, optional branches)"
     return ""
+
+
+def _module(seen: ParameterSeen) -> str:
+    """The path of the module that holds a parameter."""
+    return f"{seen.model} {seen.names[0].rpartition('.')[0]}" if seen.names and "." in seen.names[0] else f"{seen.parameter}"
 
 
 def _kind(seen: ParameterSeen) -> str:
@@ -187,7 +194,7 @@ def _trains(model: int, recording: Recording) -> bool:
 def _judged(recording: Recording) -> Iterator[tuple[_Life, str, str]]:
     lives = [life for life in _lives(recording) if life.looks]
     with_optimizer = {life.seen.model for life in lives if life.in_optimizer and life.seen.model >= 0}
-    used = {_kind(life.seen) for life in lives if life.has_gradient}
+    used = {name for life in lives if life.has_gradient for name in (_kind(life.seen), _module(life.seen))}
     orphans = any(life.seen.origin == "optimizer" and not life.has_gradient and life.in_optimizer for life in lives)
     replaced = orphans and any(life.has_gradient and not life.in_optimizer and not life.changed for life in lives)
     for life in lives:
