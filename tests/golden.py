@@ -6,7 +6,7 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 # Times and what they make (cost ratios) differ from run to run; a place's path does not belong to the words.
 _VOLATILE = (
     (re.compile(r"\d+\.\d+× time"), "N× time"),
-    (re.compile(r"\S*/(?=[\w.-]+\.py)"), ""),
+    (re.compile(r"[^\s(]*/(?=[\w.-]+\.py)"), ""),
     (re.compile(r" · [\d.]+ s\b"), " · N s"),
 )
 

@@ -198,3 +198,20 @@ def test_a_fault_of_ours_never_reaches_the_script(fault, script, bare, check, mo
     assert watched.out.startswith(alone.out)
     assert watched.report["script_exit_code"] == 0
     assert watched.report["faults"] or fault == "the writer"
+
+
+def test_a_trial_that_is_interrupted_is_not_shown_as_tried(script, tmp_path):
+    forgetful = LOOP.replace("optimizer.zero_grad(); ", "") + "for _ in range(60): step(); time.sleep(0.03)\n"
+    process, report = start(script(forgetful), cwd=tmp_path)
+    events = tmp_path / "rec" / "trial-00" / "events.jsonl"
+    for _ in range(600):
+        if events.exists() and events.read_text().count("StepTaken") >= 5:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    held = json.loads(report.read_text())
+    assert process.returncode == 130
+    assert held["findings"][0]["remedies"] == []
+    assert "interrupted" in out
+    assert "Traceback" not in err
