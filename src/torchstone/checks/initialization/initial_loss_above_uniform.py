@@ -77,7 +77,8 @@ CODE = "TS101"
 LAWS = ("loss.uniform_cross_entropy", "loss.uniform_binary_cross_entropy", "initialization.copied_logit_bound")
 SINCE = "0.1"
 
-_MODEL = Amount(1.0, "logits of spread up to sqrt 2: s^2/2")
+# Unit spread is what 1/sqrt(d) gives a normalised state; a tenth more for the draw. Common inits stay far below it.
+_MODEL = Amount(1.1**2 / 2, "logits of spread up to 1.1: s^2/2")
 _BINARY = {"binary_cross_entropy", "binary_cross_entropy_with_logits"}
 # Below this many nats above uniform a start is never called broken, however few the classes: e^-2 of a chance is left.
 _HARMLESS = 2.0
