@@ -1,0 +1,5 @@
+"""Fixtures of the diverted writes."""
+
+from remedy.tree import scratch, user
+
+__all__ = ["scratch", "user"]
