@@ -20,8 +20,8 @@ install: $(INSTALLED)
 docs: $(INSTALLED)  ## write docs/laws and docs/findings from the docstrings
 	@$(BIN)/python scripts/write_docs.py
 
-bench: $(INSTALLED)  ## time check against the bare run
-	@$(BIN)/python benchmarks/overhead.py
+bench: $(INSTALLED)  ## every benchmark: ratios of interleaved runs
+	@for file in $(filter-out benchmarks/timing.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 # Every install goes through constraints.txt: a bare `torch` may pull gigabytes of CUDA.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Scaffolds a law, a part or a finding: the files that must exist, with what must be filled in.
+"""Scaffolds a law with its experiment, an answer, a part or a finding: the files that must exist, with what must be filled in.
 
-    scripts/add.py law convolution.output_size
+    scripts/add.py law noise.kept_share
+    scripts/add.py law convolution.output_size --file geometry     (where the topic is a folder)
+    scripts/add.py problem B5 --topic convolution
     scripts/add.py finding dead-units --topic activation --code TS110
     scripts/add.py part convolution
 
-Nothing is overwritten. `pytest tests/test_registry.py` says what is still missing afterwards.
+Nothing is overwritten. `pytest tests/test_registry.py tests/proofs tests/problems` says what is still missing afterwards.
 """
 
 import argparse
 import re
 import sys
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +47,48 @@ def {function}(size: int) -> int:
     2
     """
     return size
+'''
+
+EXPERIMENT_HEADER = '''"""{title} of torch against the laws. Axis letters: (those used here)."""
+
+from collections.abc import Iterator
+
+from torchstone.core.evidence import Evidence
+from torchstone.proofs.draws import Draws
+from torchstone.proofs.experiment import Part, experiment
+from torchstone.proofs.holding import held
+'''
+
+EXPERIMENT = '''
+
+def {function}_part(size: int) -> int:
+    """(The running torch code.)"""
+    raise NotImplementedError("the torch code that {name} is held against")
+
+
+@experiment("{name}", part={function}_part, mutants={{"(what was broken)": lambda size: {function}_part(size) + 1}})
+def {function}(part: Part, draws: Draws) -> Iterator[Evidence]:
+    """(What is drawn; edge cases first.)"""
+    for size in [1, 2, *draws.integers(3, 100, 50)]:
+        yield held("{name}", {{"size": size}}, part(size))
+'''
+
+SOLVER_HEADER = '''"""Questions about {topic}."""
+
+from torchstone.core.problem import Answer, Claim, Posted
+from torchstone.problems.answering import answers, proved
+'''
+
+SOLVER = '''
+
+@answers("{name}")
+def {function}(posted: Posted) -> Answer:
+    """(What is computed, and what it is held against.)"""
+    says = ("(a line for each of the question's asks, made of computed values)",)
+    derivation = ("(two to six short lines)",)
+    evidence = proved("(topic.law)")
+    claims = tuple(Claim(about, evidence[0], "(what the evidence shows instead)") for about in posted.claims)
+    return Answer(says, derivation, evidence, claims)
 '''
 
 CHECK = """'''(What goes wrong, one sentence.)
@@ -117,18 +163,46 @@ def write(path: Path, text: str, *, append: bool = False) -> None:
     print(f"{'extended' if append else 'made    '} {path.relative_to(ROOT)}")
 
 
-def add_law(name: str) -> None:
-    """A law in its topic's file, and a test that can fail."""
+def place(layer: str, topic: str, file: str | None) -> Path:
+    """The topic's file in a layer: a file of its own, or one of its folder."""
+    folder = SOURCE / layer / topic
+    if not folder.is_dir():
+        return folder.with_suffix(".py")
+    if file is None:
+        files = ", ".join(sorted(path.stem for path in folder.glob("[!_]*.py")))
+        sys.exit(f"add.py: {folder.relative_to(ROOT)} is a folder; say in which file, old or new: --file NAME (there are: {files})")
+    return folder / f"{file}.py"
+
+
+def extend(path: Path, header: str, text: str, taken: str) -> None:
+    """Append to a file, made with its header if it is new; refuse what it has already."""
+    if path.exists() and taken in path.read_text(encoding="utf-8"):
+        sys.exit(f"add.py: {path.relative_to(ROOT)} has {taken} already")
+    write(path, ("" if path.exists() else header) + text, append=path.exists())
+
+
+def add_law(name: str, file: str | None) -> None:
+    """A law in its topic's file, and its experiment, whose part must be written before anything passes."""
     topic, function = name.split(".")
-    path = SOURCE / "laws" / f"{topic}.py"
-    if path.exists() and f'"{name}"' in path.read_text(encoding="utf-8"):
-        sys.exit(f"add.py: {path.relative_to(ROOT)} has the law {name} already")
-    if not path.exists():
-        write(path, LAW_HEADER.format(title=topic.capitalize()))
-        print(f"         import {topic} in src/torchstone/laws/__init__.py")
-    write(path, LAW.format(name=name, function=function), append=True)
-    test = f"\n\ndef test_{function}_holds_and_a_broken_part_breaks_it():\n    raise AssertionError('hold {name} against torch')\n"
-    write(TESTS / "laws" / f"test_{topic}.py", test, append=True)
+    law, proof = place("laws", topic, file), place("proofs", topic, file)
+    new, title = not law.exists(), topic.capitalize()
+    extend(law, LAW_HEADER.format(title=title), LAW.format(name=name, function=function), f'"{name}"')
+    extend(proof, EXPERIMENT_HEADER.format(title=title), EXPERIMENT.format(name=name, function=function), f'"{name}"')
+    if new:
+        print(f"         import {law.stem} in {(law.parent / '__init__.py').relative_to(ROOT)}")
+    print(f"         `torchstone prove {name} --mutants` holds it, as `pytest tests/proofs` does; `make docs` writes its page")
+
+
+def add_problem(name: str, topic: str | None, file: str | None) -> None:
+    """A solver in its topic's file."""
+    questions = tomllib.loads((SOURCE / "problems" / "questions.toml").read_text(encoding="utf-8"))
+    if name not in questions:
+        sys.exit(f"add.py: no question is named {name}; write it in src/torchstone/problems/questions.toml first")
+    topic = topic or questions[name]["topic"]
+    solver = SOLVER.format(name=name, function="answer_" + name.lower().replace(".", "_"))
+    extend(place("problems", topic, file), SOLVER_HEADER.format(topic=topic), solver, f'@answers("{name}")')
+    print("         questions.toml: asks = [...], the parts of a whole answer; posted.toml: what was posted to each, as data")
+    print(f"         `pytest tests/problems -k {name}` holds it, `torchstone problems {name}` shows it")
 
 
 def add_finding(name: str, topic: str, code: str) -> None:
@@ -148,28 +222,51 @@ def add_part(topic: str) -> None:
     write(TESTS / "parts" / f"test_{topic}.py", f'"""Parts of {topic} against their obviously right references."""\n')
 
 
-def main() -> None:
-    """Read the arguments and write the files."""
+def arguments() -> argparse.ArgumentParser:
+    """What may be typed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    kinds.add_parser("law").add_argument("name", help="topic.quantity")
-    kinds.add_parser("part").add_argument("topic")
+    quantity = named(r"[a-z]+\.[a-z][a-z0-9_]*", "a law is named topic.quantity in lower case")
+    topic = named(r"[a-z]+", "a topic is one word in lower case")
+    pattern = named(r"[a-z0-9]+(-[a-z0-9]+)+", "a finding has a kebab-case name")
+    law = kinds.add_parser("law")
+    law.add_argument("name", help="topic.quantity", type=quantity)
+    problem = kinds.add_parser("problem")
+    problem.add_argument("name", help="the question's id, such as B5 or E1.1.3a")
+    problem.add_argument("--topic", type=topic, help="by default, the question's own")
+    for kind in (law, problem):
+        file = named(r"[a-z_]+", "a file is named in lower case")
+        kind.add_argument("--file", type=file, help="which file, where the topic is a folder")
+    kinds.add_parser("part").add_argument("topic", type=topic)
     finding = kinds.add_parser("finding")
-    finding.add_argument("name", help="kebab-case, the pattern seen")
-    finding.add_argument("--topic", required=True)
-    finding.add_argument("--code", required=True, help="TS000")
-    given = parser.parse_args()
+    finding.add_argument("name", help="kebab-case, the pattern seen", type=pattern)
+    finding.add_argument("--topic", required=True, type=topic)
+    finding.add_argument("--code", required=True, help="TS000", type=named(r"TS\d{3}", "a code is TS and three digits"))
+    return parser
+
+
+def named(pattern: str, said: str) -> Callable[[str], str]:
+    """A reader of one argument that refuses what does not fit the pattern."""
+
+    def read(typed: str) -> str:
+        if not re.fullmatch(pattern, typed):
+            message = f"{said}; {typed!r} came"
+            raise argparse.ArgumentTypeError(message)
+        return typed
+
+    return read
+
+
+def main() -> None:
+    """Read the arguments and write the files."""
+    given = arguments().parse_args()
     if given.kind == "law":
-        if not re.fullmatch(r"[a-z]+\.[a-z_]+", given.name):
-            parser.error(f"a law is named topic.quantity in lower case, {given.name!r} came")
-        add_law(given.name)
+        add_law(given.name, given.file)
+    elif given.kind == "problem":
+        add_problem(given.name, given.topic, given.file)
     elif given.kind == "part":
-        if not re.fullmatch(r"[a-z]+", given.topic):
-            parser.error(f"a topic is one word in lower case, {given.topic!r} came")
         add_part(given.topic)
     else:
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", given.name) or not re.fullmatch(r"TS\d{3}", given.code):
-            parser.error(f"a finding has a kebab-case name and a TS000 code; {given.name!r}, {given.code!r} came")
         add_finding(given.name, given.topic, given.code)
 
 

@@ -120,7 +120,8 @@ def test_a_finding_has_its_tests_on_written_recordings(check):
 @LAWS
 def test_a_law_lies_in_the_file_of_its_topic(law):
     module = law.formula.__module__
-    assert module == f"torchstone.laws.{law.topic}", f"{law.name} must lie in laws/{law.topic}.py, not in {module}"
+    home = f"torchstone.laws.{law.topic}"
+    assert module == home or module.startswith(f"{home}."), f"{law.name} must lie in laws/{law.topic}.py or the folder laws/{law.topic}/, not in {module}"
     assert law.formula.__name__ == law.name.partition(".")[2], f"the formula of {law.name} must be called {law.name.partition('.')[2]}"
 
 
@@ -133,7 +134,8 @@ def test_a_law_states_itself_and_shows_an_example_and_a_source(law):
 
 
 def test_every_file_of_laws_is_imported_by_the_package():
-    files = {path.stem for path in (ROOT / "src/torchstone/laws").glob("*.py")} - {"__init__"}
+    laid = (ROOT / "src/torchstone/laws").iterdir()
+    files = {path.stem for path in laid if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
     assert set(laws.__all__) == files, "laws/__init__.py imports and lists every topic"
     assert list(laws.__all__) == sorted(laws.__all__)
 
@@ -157,6 +159,8 @@ def alone(code):
 @pytest.mark.parametrize("code", [
     "import torchstone", "import torchstone.laws", "import torchstone.report.text", "import torchstone.report.json",
     "import torchstone.core.recording", "import torchstone.cli",
+    "import torchstone.solve", "import torchstone.traces", "import torchstone.core.proof", "import torchstone.core.problem",
+    "import torchstone.problems.answering",
     "from torchstone.checks.check import all_checks; all_checks()", "import torchstone; torchstone.explain('TS101')",
 ])
 def test_what_judges_does_not_import_torch(code):

@@ -17,6 +17,10 @@ class Unit(StrEnum):
     NORM = "norm"
     SECONDS = "seconds"
     BYTES = "bytes"
+    VALUE = "value"
+    ELEMENTS = "elements"
+    PARAMETERS = "parameters"
+    FLOP = "FLOP"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def to_plain(report: Report) -> Json:
         "loss": {"first": _number(run.first_loss), "last": _number(run.last_loss)},
         "tally": {"held": tally.held, "broken": tally.broken, "undecided": tally.undecided},
         "findings": [_finding(finding) for finding in report.findings],
-        "evidence": [_evidence(item) for item in report.evidence],
+        "evidence": [evidence_to_plain(item) for item in report.evidence],
         "notes": list(report.notes),
         "faults": list(report.faults),
     }
@@ -78,7 +78,8 @@ def _remedy(remedy: Remedy) -> Json:
     }
 
 
-def _evidence(evidence: Evidence) -> Json:
+def evidence_to_plain(evidence: Evidence) -> Json:
+    """One piece of evidence as plain values."""
     return {
         "law": evidence.law,
         "where": _where(evidence),

@@ -1,4 +1,4 @@
-"""Optimisation: what a gradient buffer holds at a step, and which parameters a step moves."""
+"""What a gradient buffer holds at a step, and which parameters a step moves."""
 
 from collections.abc import Sequence
 

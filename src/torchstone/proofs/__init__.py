@@ -1,0 +1,1 @@
+"""Every law against its running part: one file a topic, found by walking this package."""

@@ -1,0 +1,1 @@
+"""Activations of torch and of torchstone against their closed forms."""

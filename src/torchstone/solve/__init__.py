@@ -1,0 +1,24 @@
+"""The inverse questions: what must be chosen so that a law gives what is wanted. No torch.
+
+`conv` and `chain` ask for the settings of windowed layers, `descent` for the hyper-parameters of an optimizer.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchstone.solve.convolution import Chain, ConvSolution, ConvSolutions, Layer, chain, conv
+    from torchstone.solve.optimization import descent
+
+__all__ = ["Chain", "ConvSolution", "ConvSolutions", "Layer", "chain", "conv", "descent"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        message = f"module 'torchstone.solve' has no attribute {name!r}; it has {', '.join(__all__)}"
+        raise AttributeError(message)
+    return getattr(import_module(f"torchstone.solve.{'optimization' if name == 'descent' else 'convolution'}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Evaluation traces with their derivatives or adjoints, in three-part notation."""
