@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ import pytest
 
 # Users' scripts: run in processes of their own, never imported.
 collect_ignore_glob = ["programs/*", "scripts/*"]
+# A shell that starts us in the background has interrupts ignored, and processes inherit that: the tests send some.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent
 # One thread each: two tests side by side on two cores, and threads that wait by spinning, would starve each other.
 COMMAND = str(Path(sys.executable).with_name("torchstone"))
