@@ -21,7 +21,8 @@ article { border-top: 1px solid var(--line); padding: .75rem 0; }
 .table, pre { overflow-x: auto; } pre { font-size: .8rem; line-height: 1.3; overflow-wrap: normal; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; } th:first-child { text-align: left; } tfoot { font-weight: 600; }
+thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
+th:first-child { text-align: left; } tfoot { font-weight: 600; }
 figure { margin: .75rem 0; } figcaption { font-size: .85rem; opacity: .8; }
 img { max-width: 100%; max-height: 28rem; background: #fff; }
 ul, ol { margin: .25rem 0; padding-left: 1.5rem; }
