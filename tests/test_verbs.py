@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from conftest import COMMAND, ENVIRONMENT
 from report.answered import ALL, OPEN, RIGHT
-from torchstone.cli import app
+from torchstone.cli import application
 from torchstone.problems import answering
 
 LAW = "loss.uniform_cross_entropy"
@@ -23,7 +23,7 @@ LAW = "loss.uniform_cross_entropy"
 
 def run(*words):
     """In this process: quick, torch is imported once."""
-    done = CliRunner().invoke(app, [str(word) for word in words])
+    done = CliRunner().invoke(application(), [str(word) for word in words])
     assert "Traceback" not in done.output
     return done
 
@@ -170,3 +170,12 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(tmp_path):
     assert (process.returncode, out) == (130, b"")
     assert b"Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_device_and_a_closed_reader_have_their_own_exit_codes(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([COMMAND, "problems", "--list"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "there is no room for the output" in done.stderr
+    script = f"{COMMAND} problems --document C --whole | true; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, env=ENVIRONMENT, check=False).returncode == 141

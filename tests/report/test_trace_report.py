@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from torchstone.cli.app import app
+from torchstone.cli import application
 from torchstone.cli.trace import formula_last, numbers
 from torchstone.core.errors import UsageError
 from torchstone.report.trace import mathematics, print_trace, to_json, to_latex, variable
@@ -193,7 +193,7 @@ def test_a_drawing_has_every_row():
 
 
 def command(*words):
-    done = CliRunner().invoke(app, formula_last(["trace", *words]))
+    done = CliRunner().invoke(application(), formula_last(["trace", *words]))
     return done.exit_code, done.stdout, done.stderr
 
 

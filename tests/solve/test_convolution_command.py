@@ -9,7 +9,7 @@ from xml.etree.ElementTree import XMLParser
 import pytest
 from typer.testing import CliRunner
 
-from torchstone.cli import app
+from torchstone.cli import application
 from torchstone.cli.solve_conv import gathered
 from torchstone.report.convolution import runs, solution_lines, solutions_to_json
 from torchstone.report.convolution_drawing import draw
@@ -17,7 +17,7 @@ from torchstone.solve import conv
 
 
 def run(*words):
-    return CliRunner().invoke(app, gathered(["solve", "conv", *words]), env={"COLUMNS": "200", "NO_COLOR": "1"})
+    return CliRunner().invoke(application(), gathered(["solve", "conv", *words]), env={"COLUMNS": "200", "NO_COLOR": "1"})
 
 
 def test_the_issues_example():

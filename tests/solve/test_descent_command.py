@@ -7,11 +7,11 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from torchstone.cli import app
+from torchstone.cli import application
 
 
 def run(*words):
-    done = CliRunner().invoke(app, ["solve", "descent", *map(str, words)])
+    done = CliRunner().invoke(application(), ["solve", "descent", *map(str, words)])
     assert "Traceback" not in done.output
     return done
 

@@ -4,20 +4,32 @@ import importlib
 import io
 import pkgutil
 import sys
+from typing import TYPE_CHECKING
 
-from torchstone.cli.app import app
+if TYPE_CHECKING:
+    import typer
 
-for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
-    importlib.import_module(_module.name)
+
+def application() -> "typer.Typer":
+    """The application with every verb."""
+    from torchstone.cli.app import app
+
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
+    return app
 
 
 def main() -> None:
-    """The entry point."""
-    from torchstone.cli.check import separated
-    from torchstone.cli.solve_conv import gathered
-    from torchstone.cli.trace import formula_last
+    """The entry point. Everything is imported in here, so that an interrupt while that goes on ends quietly too."""
+    try:
+        app = application()
+        from torchstone.cli.check import separated
+        from torchstone.cli.solve_conv import gathered
+        from torchstone.cli.trace import formula_last
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no ✓ gets a question mark, not a traceback
-    app(args=formula_last(gathered(separated(sys.argv[1:]))))
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a terminal that has no ✓ gets a question mark, not a traceback
+        app(args=formula_last(gathered(separated(sys.argv[1:]))))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,5 +1,6 @@
 """What every verb shares on the command line: the application, errors, files, the progress line. No traceback reaches a user."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ solving = typer.Typer(help="The inverse questions: what to choose so that a law 
 app.add_typer(solving, name="solve")
 FAILED = 2
 INTERRUPTED = 130
+CLOSED = 141  # as of any program whose reader went away: 128 + SIGPIPE
 
 
 def _version(*, value: bool) -> None:
@@ -53,13 +55,17 @@ def errors() -> Iterator[None]:
         raise typer.Exit(FAILED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
+        raise typer.Exit(CLOSED) from None
+    except SystemExit:  # how rich ends where the reader went away; nothing of ours raises it
+        raise typer.Exit(CLOSED) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
-        say(f"a fault of torchstone itself: {told(error)}; please report it with the command that you ran")
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        fault = f"a fault of torchstone itself: {told(error)}; please report it with the command that you ran"
+        say("there is no room for the output: make some, or write it elsewhere" if full else fault)
         raise typer.Exit(FAILED) from None
 
 
