@@ -202,3 +202,8 @@ def test_the_shapes_that_the_signatures_state_are_checked():
 def test_an_affine_map_says_its_two_numbers():
     assert repr(Affine(0.5, 0.25)) == "Affine(scale=0.5, shift=0.25)"
     assert Affine(0.5, 0.25)(torch.tensor([2.0])).item() == 1.25
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(UsageError, match=r"takes a network; str came: an nn\.Sequential"):
+        sigmoid_to_tanh("x")

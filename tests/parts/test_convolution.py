@@ -274,3 +274,23 @@ def test_ranks_that_are_not_there_are_refused():
             f"rank is from 1 to 4, the rank of a 4 x 9 matrix at most; {rank} came"
         )
     assert said_by(lambda: DepthwiseSeparableConv2d(3, 4, 3, depth_multiplier=0)).endswith("one or more; 0 came")
+
+
+@pytest.mark.parametrize(("call", "said"), [
+    (lambda: convolve([1, 2, 3], [1, 2]), r"the signal came as list: make it one with torch\.tensor"),
+    (lambda: convolve(torch.ones(3), np.ones(2)), r"the kernel came as ndarray: make it one with torch\.tensor"),
+    (lambda: toeplitz(None, (3, 5, 5)), "a convolution module or its weight, a tensor; NoneType came"),
+    (lambda: toeplitz(nn.Conv2d(3, 4, 3), (3, 5.5, 5)), r"in whole numbers; \(3, 5\.5, 5\) came"),
+    (lambda: toeplitz(nn.Conv2d(3, 4, 3), None), "in whole numbers; None came"),
+    (lambda: toeplitz(nn.LazyConv2d(4, 3), (3, 5, 5)), "LazyConv2d has no weight yet: call it once"),
+    (lambda: affine_part(nn.LazyConvTranspose2d(4, 3), (3, 5, 5)), "LazyConvTranspose2d has no weight yet"),
+    (lambda: DepthwiseSeparableConv2d.from_conv2d(nn.Conv1d(4, 4, 3)), "takes an nn.Conv2d; Conv1d came"),
+    (lambda: DepthwiseSeparableConv2d.from_conv2d(nn.LazyConv2d(4, 3)), "LazyConv2d has no weight yet"),
+    (lambda: separable_errors(torch.ones(3, 3)), r"\(o, c, kh, kw\); shape \(3, 3\) came"),
+    (lambda: separable_errors([1.0]), "list came"),
+    (lambda: separable_errors(torch.full((2, 2, 3, 3), float("nan"))), "nan or inf"),
+])  # fmt: skip
+def test_what_is_no_convolution_is_refused_in_one_line(call, said):
+    with pytest.raises(UsageError, match=said) as refused:
+        call()
+    assert "\n" not in str(refused.value)

@@ -251,3 +251,21 @@ def test_annotations_are_checked():
         checked(lambda vector: vector, torch.ones(2, 2), 1)
     with pytest.raises(TypeCheckError):
         checked(lambda vector: vector, torch.ones(2, dtype=torch.int64), 1)
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (lambda model: model, r"one Sequential came: pass model\.parameters\(\)"),
+    (lambda model: model[0].weight, "one Parameter came"),
+    (lambda _model: None, "one NoneType came"),
+    (lambda model: model.named_parameters(), "tuple came among them"),
+])  # fmt: skip
+def test_what_are_no_parameters_is_refused(given, said):
+    model, loss, *_ = mlp()
+    with pytest.raises(UsageError, match=said):
+        curvature(loss, given(model))
+
+
+@pytest.mark.parametrize(("product", "said"), [(lambda v: v[:-1], r"shape \(3,\); shape \(2,\) came"), (lambda _v: 1.0, "float came")])
+def test_a_product_of_the_wrong_size_is_refused(product, said):
+    with pytest.raises(UsageError, match=said):
+        lanczos(product, torch.ones(3), 2)

@@ -153,3 +153,9 @@ def test_a_posted_answer_is_to_a_question_and_about_what_it_asks(name):
     assert posted.says
     assert set(posted.claims) <= set(QUESTIONS[name].asks), "a claim is about one of the question's asks; other steps belong to working"
     assert not set(posted.claims) & set(posted.working)
+
+
+@pytest.mark.parametrize(("ids", "document"), [((5,), None), ((["B5"],), None), ((), 5)])
+def test_names_are_text(ids, document):
+    with pytest.raises(UsageError, match=r"named by text; .*5.* came"):
+        answering.answer(*ids, document=document)

@@ -124,3 +124,14 @@ def test_a_formula_is_proved_on_symbols_as_it_stands_and_a_wrong_identity_is_see
     law = find_law("loss.gaussian_negative_log_likelihood")
     right, wrong = identities(law, lambda f: [f(x) - sympy.log(2 * sympy.pi * sympy.E * x) / 2, f(x) - sympy.log(x)])
     assert (right.verdict, wrong.verdict) == (Verdict.HOLDS, Verdict.BROKEN)
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({"seed": "a"}, "seed is a whole number of 0 or more; 'a' came"),
+    ({"seed": -1}, "-1 came"),
+    ({"seed": True}, "True came"),
+    ({"name": ["activation"]}, r"named by text; \['activation'\] came"),
+])  # fmt: skip
+def test_what_is_no_seed_or_name_is_refused(given, said):
+    with pytest.raises(UsageError, match=said):
+        prove(**given)

@@ -251,3 +251,31 @@ def test_a_formula_is_moved_behind_the_options():
     assert numbers(["a=pi/2,b=-1/4"], "--at") == {"a": math.pi / 2, "b": -0.25}
     with pytest.raises(UsageError, match="--seed needs name=number"):
         numbers([""], "--seed")
+
+
+def test_only_whole_exponents_are_raised():
+    shown = str(trace("x**0.5 + x**2.5 + x**3 + x**(-2) + x**1e308", {"x": 1}))
+    for rule in ("= v₀^0.5 ", "= v₀^2.5 ", "= v₀³ ", "= v₀⁻² ", "= v₀^(1e+308) ", "0.5·v₀^(-0.5)·dv₀", "2.5·v₀^1.5·dv₀"):
+        assert rule in shown, rule
+    assert signs("v_0**12.5 + v_0**12") == "v₀^12.5 + v₀¹²"
+    assert [mathematics(f"v_0**{power}") for power in ("0.5", "12", "1e+308", "(-0.5)")] == [
+        "v_{0}^{0.5}", "v_{0}^{12}", r"v_{0}^{1 \cdot 10^{308}}", "v_{0}^{-0.5}",
+    ]  # fmt: skip
+
+
+def test_conventions_are_not_silent(tmp_path):
+    code, output, _ = command("0**x", "--at", "x=0", "--json", str(tmp_path / "t.json"), "--latex", str(tmp_path / "t.tex"))
+    assert code == 0
+    assert "at this point the rule is torch's convention" in " ".join(output.split())
+    (remark,) = json.loads((tmp_path / "t.json").read_text())["remarks"]
+    assert (remark["name"], remark["partial"], remark["number"]) == ("v_1", "v_1*log(0)", 0.0) and "convention" in remark["says"]
+    assert "torch's convention" in (tmp_path / "t.tex").read_text()
+    assert json.loads(to_json(trace("x", {"x": 1})))["remarks"] == []
+
+
+def test_a_seed_without_a_number_and_a_function_that_exits(tmp_path):
+    code, _, output = command("x*y", "--at", "x=1,y=2", "--seed", "x=nan")
+    assert code == 2 and "the seed needs finite numbers" in output
+    (tmp_path / "exits.py").write_text("import sys\n\ndef f(x):\n    sys.exit(3)\n")
+    code, _, output = command("--function", f"{tmp_path / 'exits.py'}:f", "--at", "x=1")
+    assert code == 2 and "ends the program" in " ".join(output.split())

@@ -12,7 +12,7 @@ from torch import nn
 from torchstone.core.errors import InvariantError, UsageError
 from torchstone.laws.convolution.cost import ConvSpec
 from torchstone.laws.convolution.geometry import AxisSpec, LayerKind, shape_after, size_after
-from torchstone.laws.convolution.reach import everything, informed_positions, read_positions
+from torchstone.laws.convolution.reach import everything, informed_positions, read_of_period, read_positions
 from torchstone.proofs.convolution.cost import module
 from torchstone.solve import ConvSolutions, Layer, conv
 from torchstone.solve.convolution.layer import solve_layer
@@ -53,8 +53,8 @@ def test_every_layer_of_torch_is_among_the_settings_of_its_own_output(drawn):
     output = tuple(module(spec)(torch.zeros(1, *shape, device="meta")).shape[1:])
     found = found_for(spec, shape, output)
     assert found.shared
-    assert spec in found
     axis = spec.axes[0]
+    assert (spec in found) != idle(axis)
     alike = found_for(spec, shape, output, kernel=axis.kernel, dilation=axis.dilation)
     assert axis in [one.spec.axes[0] for one in alike]
     assert alike.total <= found.total
@@ -82,15 +82,24 @@ def every_axis(kind, most, *, ceil=False):
                 continue
 
 
+def idle(axis):
+    """With one tap there is nothing that a dilation spreads; of a transposed convolution it still bounds output_padding."""
+    return axis.kernel == 1 and axis.dilation > 1 and axis.kind is not TRANSPOSED
+
+
 def rank(size, axis):
     after, crossed = size_after(size, axis), axis.kind is TRANSPOSED
     whole = informed_positions(size, [axis]) == everything(after) if crossed else read_positions(size, [axis]) == everything(size)
-    return (2 * (not whole) + (axis.padding[0] >= axis.extent), axis.dilation, axis.kernel, axis.stride, axis.padding[0])
+    read, period = read_of_period(axis)
+    inside = read == period and ((size if crossed else after) - 1) * axis.stride >= axis.extent - 1
+    small, modest = axis.padding[0] < axis.kernel, axis.padding[0] < axis.extent
+    classes = (whole and small and axis.dilation == 1, (whole or inside) and small, whole and modest, whole, modest, True)
+    return (classes.index(True), axis.dilation, axis.kernel, axis.stride, axis.padding[0])
 
 
 @pytest.mark.parametrize(("kind", "ceil"), [(LayerKind.CONV, False), (POOL, False), (POOL, True), (TRANSPOSED, False)])
 def test_trying_everything_out_finds_the_same_in_the_same_order(kind, ceil):
-    axes = list(every_axis(kind, 4, ceil=ceil))
+    axes = [axis for axis in every_axis(kind, 4, ceil=ceil) if not idle(axis)]
     for size in (1, 2, 3, 5, 8, 13):
         outcomes = {}
         for axis in axes:
@@ -158,7 +167,7 @@ def test_padding_that_differs_on_the_sides_is_used_where_it_is_given(transposed)
         for extra in range(max(s, d) if transposed else 1):
             axis = AxisSpec(k, s, (1, 2), d, kind, extra)
             try:
-                expected |= {axis} if size_after(10, axis) == found.output[1] else set()
+                expected |= {axis} if size_after(10, axis) == found.output[1] and not idle(axis) else set()
             except InvariantError:
                 continue
     assert {one.spec.axes[0] for one in found} == expected
@@ -300,6 +309,8 @@ BAD = [
     (("3x1000000000000",), {"kernel": 1}, "the input has at most 10,000,000 of anything"),
     (("3x8",), {"kernel": 3, "padding": 10**12}, "padding must be at most 10,000,000"),
     (("3x8000",), {"kernel": 3, "stride": 10**6, "transposed": True}, "7,999,000,003 come out along an axis"),
+    ((None,), {"kernel": 1}, "the input is a shape of whole numbers; None came; write channels"),
+    ((5,), {"kernel": 1}, "the input is a shape of whole numbers; 5 came"),
     (("3x" + "9" * 5000,), {"kernel": 1}, "the input is a shape of whole numbers"),
 ]
 
@@ -336,3 +347,33 @@ def test_a_pooling_is_asked_backwards_with_torchs_limit_on_its_padding():
     found = solve_layer("64x32x32", Layer("pool", output="64x8x8"), 16)
     assert (found[0].kernel, found[0].stride, found[0].padding) == (4, 4, 0)
     assert all(by_torch(one) == (64, 8, 8) for one in found)
+
+
+@pytest.mark.parametrize(("known", "listed"), [
+    ({}, [1]), ({"dilation": 5}, [5]), ({"dilation": "2..4"}, [2]), ({"dilation": "2..4x3..4"}, [(2, 3)]),
+    ({"kernel": "1x2", "stride": "3x3", "dilation": "1..2"}, [1, 2]), ({"kernel": "1x2", "dilation": "1..2x1..2"}, [1, (1, 2)]),
+])  # fmt: skip
+def test_with_one_tap_only_the_least_dilation_is_listed(known, listed):
+    found = conv("1x10x12", "4x4x4", **({"kernel": 1, "stride": 3, "padding": 0} | known))
+    assert [one.dilation for one in found] == listed
+    assert len(found) == len(listed)
+    assert all(one in found for one in found)
+
+
+def test_small_dilations_and_paddings_come_first():
+    one = conv("3x64x64", "10x30x30", kernel=3)[0]
+    assert (one.kernel, one.stride, one.padding, one.dilation) == (3, 2, 1, 3)
+    assert one.unread_positions == ((0, 62),) * 2
+    few = conv("3x64x64", "64x32x32")[:2]
+    assert [(one.kernel, one.stride, one.padding, one.dilation) for one in few] == [(2, 2, 0, 1), (3, 2, 1, 1)]
+    one = conv("3x64x64", "64x31x31", kernel=3)[0]
+    assert (one.stride, one.padding, one.dilation) == (2, 0, 1)
+
+
+def test_solutions_are_printed_as_a_few_lines():
+    lines = str(conv("3x64x64", "64x32x32", kernel=8, dilation=1)).splitlines()
+    assert lines[:2] == ["3x64x64 → 64x32x32: 6 conv settings, simplest first", "  kernel 8, stride 2, padding 3"]
+    assert (lines[-1], len(lines)) == ("  … 1 more", 7)
+    empty = conv((3, 10), (3, 10), kernel=4, stride=1, dilation=1)
+    assert str(empty).splitlines() == ["3x10 → 3x10: no conv fits", *(f"  {line}" for line in empty.why)]
+    assert str(conv((1, 21, 12), kernel=(4, 5), stride=4)).endswith("  kernel 4, stride 4, padding 0 | kernel 5, stride 4, padding 0")

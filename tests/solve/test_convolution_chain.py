@@ -102,3 +102,12 @@ def test_a_chain_as_text_and_json():
     assert plain["totals"]["numbers"] == 73728
     assert [layer["kind"] for layer in plain["layers"]] == ["conv", "pool", "conv"]
     assert plain["layers"][2]["receptive_field"] == [46, 46]
+
+
+def test_a_chain_is_printed_a_layer_a_line():
+    assert str(chain("3x256x256", *B6)).splitlines() == [
+        "3x256x256 → 128x24x24, receptive field 46x46",
+        "  conv kernel 8, stride 2, padding 0 → 64x125x125",
+        "  pool kernel 5, stride 5, padding 0 → 64x25x25",
+        "  conv kernel 4, stride 1, padding 1 → 128x24x24",
+    ]

@@ -110,6 +110,8 @@ def test_axes_that_cannot_share_are_told():
     ("--in 3x8x8 --kernel 3 --then --kernel 3", "--then is followed by conv, pool or transposed"),
     ("--in 3x8x8 --kernel 3 --then pol 3", "layer 2 (pol, from 3x6x6): a layer is conv, pool, transposed"),
     ("--in 3x8x8 --kernel 3 --then pool 3 --strid 2", "--then pool has no option --strid; did you mean '--stride'?"),
+    ("--in 3x8x8 --kernel 3 --then pool 3 --in 3x4", "--then pool has no option --in; a further layer has --kernel, --stride,"),
+    ("--in 3x8x8 --kernel 3 --then pool 3 --in 3x4", "--ceil-mode"),
     ("--in 3x8x8 --kernel 3 --then pool 3 --stride", "--then pool: --stride needs a value"),
     ("--in 3x8x8 --kernel 3 --then pool 3 --kernel 2", "--then pool has two values for kernel: 3 and 2"),
     ("--in 3x8x8 --kernel 3 --then pool 3 2", "--then pool has two values for kernel: 3 and 2"),

@@ -47,6 +47,13 @@ def test_the_momentum_of_two_steps():
     assert "with this momentum it diverges beyond η = 6" in done.stdout
 
 
+def test_a_start_in_the_variables_order():
+    done = run("--function", "x**2+3*y**2", "--start", "1,pi/2")
+    assert done.exit_code == 0
+    assert "from x = 1, y = 1.570796327:" in done.stdout
+    assert "2 came as a start" in refused("--function", "x**2", "--start", "1,2")
+
+
 def test_the_best_settings_of_a_quadratic_in_two_variables():
     done = run("--function", "x**2 + 10*y**2 - x", "--start", "x=1,y=2")
     assert "  curvature        from 2 to 20, condition number 10\n" in done.stdout

@@ -1,6 +1,7 @@
 """Python functions of torch scalars: followed, run as they are, and refused with the line where they cannot be followed."""
 
 import math
+import sys
 import warnings
 
 import pytest
@@ -73,6 +74,18 @@ def test_rows_that_the_result_does_not_use_are_left_out():
     found = trace_function(unused, {"x": 2, "y": 5})
     assert len(found.values) == 4 and found.gradient == {"x": 3.0, "y": 0.0} and found.exit_code == 0
     assert found.adjoints[-1].rule == "0"
+
+
+def test_a_scalar_has_a_sign_and_a_text():
+    seen = []
+
+    def talking(x):
+        seen.extend([f"{x}", f"{x:.3f}", repr(x * 2)])
+        return +x * 3 + x.cpu()
+
+    found = trace_function(talking, {"x": 2})
+    assert found.value == 8 and not found.failed
+    assert seen[:3] == ["tensor(v_0)", "tensor(v_0)", "tensor(v_1)"]
 
 
 def test_what_the_function_hides_is_shown_as_broken():
@@ -150,13 +163,18 @@ BRANCH = r"^test_function\.py:\d+: the function branches on a tensor's value, .*
         (lambda x: x.item() * x, r"\.item takes the number out of the graph"), (lambda x: x.detach(), r"\.detach takes the number out"),
         (lambda x: torch.detach(x), "detach is not followed"), (hidden, "computes under torch.no_grad"),
         (lambda x: torch.lgamma(x), r"^test_function\.py:\d+: lgamma is not followed; supported: \+ - \* / \*\* > >= < <= and abs, acos, "),
-        (lambda x: x.sine(), "sine is not followed; did you mean 'sin'"), (lambda x: x.add_(1), "add_ is not followed; did you mean 'add'"),
-        (lambda x: torch.clamp(x, min=0), "clamp with min=0 is not followed"), (lambda x: functional.softplus(x, beta=2), "softplus with beta=2 is not followed"),
+        (lambda x: x.sine(), "sine is not followed; did you mean 'sin'"), (lambda x: x.add_(1), r"add_ is not followed, it works in place: write x = x\.add\(\.\.\.\)"),
+        (lambda x: torch.clamp(x, min=0), "clamp is not followed: write torch.maximum and torch.minimum"), (lambda x: functional.softplus(x, beta=2), "softplus with beta=2 is not followed"),
         (lambda x: torch.max(x), "max of 1 arguments is not followed: it takes 2 scalars"), (lambda x: x[0], "used as a sequence"),
         (lambda x: list(x), "used as a sequence"), (lambda x: len(x), "used as a sequence"), (lambda x: list(range(x)), "used as a whole number"),
         (lambda x: x == 1, "== and != have no derivative"), (lambda x: x != 1, "== and != have no derivative"),
         (lambda x: x * torch.ones(3), r"a tensor of shape \(3,\) meets a scalar"), (lambda x: x * "a", "'a' meets a scalar"),
-        (lambda x: torch.stack([x, x]), "stack is not followed"), (lambda x: x @ x, "the function raised TypeError: unsupported operand"),
+        (lambda x: torch.stack([x, x]), "stack is not followed"), (lambda x: x @ x, "the operator @ is not followed; supported: "),
+        (lambda x: x // 2, "the operator // is not followed"), (lambda x: 2 // x, "the operator // is not followed"), (lambda x: x % 2, "the operator % is not"),
+        (lambda x: functional.leaky_relu(x), r"leaky_relu is not followed: write torch\.where\(x > 0"), (lambda x: x.clamp(min=0.5), "clamp is not followed: write"),
+        (lambda x: x.float(), r"\.float leaves float64"), (lambda x: torch.stack([x, x]), "stack is not followed; supported"),
+        (lambda x: x.sum(), "sum is not followed: write the scalar itself; supported"), (lambda x: torch.special.bessel_j0(x), "bessel_j0 is not followed; supp"),
+        (lambda x: round(x), "a Python number was asked"), (lambda x: sys.exit(3), r"^test_function\.py:\d+: the function ends the program \(SystemExit: 3\)"),
         (lambda x: x / [0][len([0])], r"^test_function\.py:\d+: the function raised IndexError: list index out of range"),
         (lambda x: (x, x), "returns a tuple of 2: one scalar is traced"), (lambda x: {"loss": x}, "returns a dict of 1"),
         (lambda x: None, "returns nothing: is a `return` missing"), (lambda x: 3.0, "returns 3.0, which does not depend on its variables"),
@@ -218,6 +236,9 @@ def test_a_file_that_cannot_be_run_is_told(tmp_path):
     broken = tmp_path / "broken.py"
     broken.write_text("def f(x:\n")
     with pytest.raises(UsageError, match=r"broken\.py cannot be run: SyntaxError"):
+        find_function(f"{broken}:f")
+    broken.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(UsageError, match=r"broken\.py cannot be run: it ends the program \(SystemExit: 3\)"):
         find_function(f"{broken}:f")
     broken.write_text("import nonexistent_module\n")
     with pytest.raises(UsageError, match=r"broken\.py cannot be run: ModuleNotFoundError"):

@@ -1,5 +1,6 @@
 """The rules that a trace shows are those that its numbers come from."""
 
+import itertools
 import math
 import re
 
@@ -57,3 +58,14 @@ def test_conditions_are_shown():
     assert rules.value_rule(Row(">", (0, 1.0))) == "v_0 > 1"
     assert rules.value_rule(Row("where", (1, 0, 2.0))) == "where(v_1, v_0, 2)"
     assert rules.tangent_rule(Row("where", (1, 0, -1)), 2) == "0*dv_1 + v_1*dv_0 + (1 - v_1)*dv_-1"
+
+
+@pytest.mark.parametrize("operation", [name for name in READABLE if name not in {"/", "abs", "relu", "max", "min"}])
+def test_no_rule_without_a_number_hides_a_finite_derivative(operation):
+    count = ELEMENTALS[operation]
+    row = Row(operation, tuple(range(count)))
+    for point in itertools.product([0.0, 1.0, -1.0, 2.0, 0.5, -2.5, 40.0], repeat=count):
+        numbers = dict(zip(("v_0", "v_1"), point, strict=False)) | {"v_9": elemental_value(operation, point)}
+        for slot, partial in enumerate(elemental_derivative(operation, point)):
+            hidden = math.isfinite(partial) and not math.isfinite(read(rules.partial_rule(row, 9, slot), numbers))
+            assert hidden == rules.by_convention(row, point, slot), (point, slot)

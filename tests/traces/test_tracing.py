@@ -14,7 +14,7 @@ from torchstone.laws.autodiff import elemental_derivative
 from torchstone.traces import sweep
 from torchstone.traces.expression import FUNCTIONS, parse
 from torchstone.traces.table import Comparison
-from torchstone.traces.tracing import trace
+from torchstone.traces.tracing import trace, trace_function
 from torchstone.traces.verification import in_torch_at
 
 FORMULA, POINT = "1/(x1+x2) + x2**2 + cos(x1)", {"x1": 3, "x2": 6}
@@ -56,7 +56,7 @@ def test_a_direction_is_a_sum_of_partial_derivatives():
     (number,) = found.derivatives.values()
     assert found.seeds[0].name == "x1 - 2*x2" and not found.adjoints
     assert number == pytest.approx(found.gradient["x1"] - 2 * found.gradient["x2"], rel=1e-14)
-    assert trace(FORMULA, POINT, seed={}).derivatives == {"0": 0.0}
+    assert trace(FORMULA, POINT, seed={"x1": 0}).derivatives == {"0": 0.0}
 
 
 def test_the_order_of_the_point_is_the_order_of_the_variables():
@@ -205,3 +205,47 @@ def test_tracing_warns_of_nothing_and_leaves_torch_as_it_was():
         warnings.simplefilter("error")
         assert trace(FORMULA, POINT).failed == ()
     assert torch.equal(before, torch.get_rng_state()) and torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("x*y", {"x": 1, "y": 2}, None, {"x": math.nan}), "the seed needs finite numbers; x = nan came"),
+        (("x*y", {"x": 1, "y": 2}, None, {"y": -math.inf}), "the seed needs finite numbers; y = -inf came"),
+        (("x*y", {"x": 1, "y": 2}, None, {}), "the seed is a variable's name or a mapping such as {'x': 1.0}; {} came"),
+        (("x", {"x": 1}, None, 5), "the seed is a variable's name or a mapping .*; 5 came"),
+        ((3, {"x": 1}), "a formula is a text such as .*; 3 came"),
+        (("x", None), "the point is a mapping .*; None came"), (("x", 5), "the point is a mapping .*; 5 came"), (("x", {1: 2}), "the point is a mapping"),
+        (("e*x", {"e": 2, "x": 1}), "e is Euler's number in a formula, no variable: rename the variable"),
+        (("pi*x", {"pi": 2, "x": 1}), "pi is the circle's constant in a formula"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line(given, said):
+    with pytest.raises(UsageError, match=said):
+        trace(*given)
+
+
+def test_a_point_of_a_function_that_is_none_is_told():
+    with pytest.raises(UsageError, match="the point is a mapping of parameters' names to numbers"):
+        trace_function(lambda x: x, None)
+
+
+@pytest.mark.parametrize(
+    ("formula", "at", "remarks"),
+    [
+        ("0**x", {"x": 0}, [("v_1", "v_1*log(0)", 0.0)]), ("0**x", {"x": 2}, [("v_1", "v_1*log(0)", 0.0)]), ("0**x", {"x": -1}, []),
+        ("x**y", {"x": 0, "y": 0}, [("v_1", "v_0*v_-1**(v_0 - 1)", 0.0), ("v_1", "v_1*log(v_-1)", 0.0)]), ("x**y", {"x": 2, "y": 3}, []),
+        ("x**0", {"x": 0}, []), ("x**2", {"x": 0}, []), ("abs(x)", {"x": 0}, [("v_1", "sign(v_0)", 0.0)]), ("abs(x)", {"x": 1}, []),
+        ("relu(x)", {"x": 0}, [("v_1", "[v_0 > 0]", 0.0)]), ("max(x, 1)", {"x": 1}, [("v_1", "H(v_0 - 1)", 0.5)]),
+        ("min(x, y)", {"x": 1, "y": 1}, [("v_1", "H(v_0 - v_-1)", 0.5), ("v_1", "H(v_-1 - v_0)", 0.5)]),
+    ],
+)  # fmt: skip
+def test_torchs_conventions_are_remarked(formula, at, remarks):
+    found = trace(formula, at)
+    assert [(one.name, one.partial, one.number) for one in found.remarks] == remarks
+    assert str(found).count("at this point the rule is torch's convention") == len(remarks)
+
+
+def test_many_remarks_are_counted():
+    found = trace("+".join(f"relu(x{i})" for i in range(20)), {f"x{i}": 0 for i in range(20)})
+    assert len(found.remarks) == 20 and "hold in 12 further partial derivatives" in str(found)

@@ -39,7 +39,10 @@ def gathered(words: list[str]) -> list[str]:
 
 _NUMBER = "A number, a range (1..7), or one for each axis (8x5). [default: looked for; without --out as in torch]"
 _PADDING = "The same, or before,after (1,2)."
-_THEN = "A further layer: conv, pool or transposed, its kernel, and its options; may be repeated, unquoted."
+_THEN = (
+    "A further layer: conv, pool or transposed, its kernel, and its options (--kernel, --stride, --padding, --dilation, "
+    "--output-padding, --channels, --groups, --out, --no-bias, --ceil-mode of a pooling); may be repeated, unquoted."
+)
 
 
 @solving.command(
@@ -69,6 +72,12 @@ def conv(  # noqa: PLR0913 - one parameter an option
     json: Annotated[Path | None, typer.Option(help="Write the solutions to this file as JSON.")] = None,
 ) -> None:
     """Find every kernel, stride, padding and dilation that turns one shape into another; or calculate what a chain of layers does.
+
+    Simplest first: what reads every input with a padding smaller than the
+    kernel and the least dilation; then what leaves only inputs at the borders
+    unread, with such a padding; then what reads every input; then the rest.
+    Within each by dilation, kernel, stride and padding. With kernel 1 a
+    dilation has no effect: the least is listed.
 
     Exit code: 0, 1 if nothing fits (with the reason and what comes nearest), 2 for bad input.
     """
@@ -143,9 +152,10 @@ def _next(words: Iterator[str], name: str, kind: str) -> str:
 
 def _put(given: dict[str, str | None], name: str, value: str, kind: str) -> None:
     if name not in _LAYER:
-        known = [f"--{one.replace('_', '-')}" for one in (*_LAYER, *_FLAGS)]
-        typed = f"--{name.replace('_', '-')}"
-        message = f"--then {kind} has no option {typed}{meant(typed, known) or '; it has ' + ', '.join(known)}"
+        bare = [one.replace("_", "-") for one in (*_LAYER, *_FLAGS)]
+        typed, known = name.replace("_", "-"), [f"--{one}" for one in bare]
+        near = meant(f"--{typed}", known) if meant(typed, bare) else ""  # without the dashes, which are alike in all
+        message = f"--then {kind} has no option --{typed}{near}; a further layer has {', '.join(known)}"
         raise UsageError(message)
     if name in given:
         message = f"--then {kind} has two values for {name}: {given[name]} and {value}; give one"

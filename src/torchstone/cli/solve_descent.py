@@ -8,7 +8,7 @@ from rich.console import Console
 
 from torchstone.cli.app import apart, errors, solving, writable, write
 
-_START = "Where the run begins: 1, or x=1,y=2."
+_START = "Where the run begins: 1, pi/2, x=1,y=2, or 1,2 in the order of the variables."
 _OPTIMIZER = "gradient, momentum (V = βV + g), averaged (V = βV + (1−β)g) or nesterov (torch's)."
 
 
@@ -55,16 +55,16 @@ def descent(  # noqa: PLR0913 - one parameter an option
         write(svg, drawn)
 
 
-def read_start(text: str | None) -> str | dict[str, str] | None:
-    """A number, or numbers by name: what `solve.descent` takes. Raises UsageError for a name that is given twice.
+def read_start(text: str | None) -> str | list[str] | dict[str, str] | None:
+    """A number, numbers in order, or numbers by name: what `solve.descent` takes. Raises UsageError for a name that is given twice.
 
-    >>> read_start("1/2"), read_start("x=1, y=2")
-    ('1/2', {'x': '1', 'y': '2'})
+    >>> read_start("1/2"), read_start("1, 2"), read_start("x=1, y=2")
+    ('1/2', ['1', '2'], {'x': '1', 'y': '2'})
     """
     from torchstone.core.errors import UsageError
 
     if text is None or "=" not in text:
-        return text
+        return text if text is None or "," not in text else [part.strip() for part in text.split(",")]
     pairs = [part.partition("=") for part in text.split(",")]
     names = [name.strip() for name, _, _ in pairs]
     if len(set(names)) < len(names) or not all(sign for _, sign, _ in pairs):

@@ -73,8 +73,11 @@ def sigmoid_to_tanh(network: nn.Sequential) -> nn.Sequential:
     return twin.train(network.training)
 
 
-def _layers(network: nn.Module) -> dict[str, nn.Module]:
+def _layers(network: object) -> dict[str, nn.Module]:
     """Every layer by its path, in the order of the forward pass; refuses what has no twin."""
+    if not isinstance(network, nn.Module):
+        message = f"sigmoid_to_tanh takes a network; {type(network).__name__} came: {_ACCEPTED}"
+        raise UsageError(message)
     layers = {}
     for name, module in network.named_modules(remove_duplicate=False):
         called = f"layer {name} of the network" if name else "the network"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchstone.core.errors import UsageError
 from torchstone.laws import optimization
@@ -100,7 +100,7 @@ class HessianProduct:
     """
 
     def __init__(self, loss: Float[Tensor, ""] | Callable[[], Tensor], parameters: Iterable[Tensor]) -> None:
-        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self.parameters = [parameter for parameter in _listed(parameters) if parameter.requires_grad]
         _differentiable(self.parameters)
         with torch.enable_grad():
             value = loss if isinstance(loss, Tensor) else loss()
@@ -135,6 +135,19 @@ class HessianProduct:
         except RuntimeError as error:
             raise UsageError(_not_twice(str(error))) from error
         return torch.cat([row.to_dense().reshape(-1).to(device=self.device, dtype=self.dtype) for row in rows])
+
+
+def _listed(parameters: Iterable[Tensor]) -> list[Tensor]:
+    repair = "pass model.parameters(), or a list of tensors"
+    if isinstance(parameters, nn.Module | Tensor) or not isinstance(parameters, Iterable):
+        message = f"curvature is by a model's parameters, several tensors; one {type(parameters).__name__} came: {repair}"
+        raise UsageError(message)
+    listed = list(parameters)
+    odd = [type(one).__name__ for one in listed if not isinstance(one, Tensor)]
+    if odd:
+        message = f"every parameter is a tensor; {odd[0]} came among them: {repair}"
+        raise UsageError(message)
+    return listed
 
 
 def _differentiable(parameters: list[Tensor]) -> None:
@@ -196,11 +209,20 @@ def _rounding(scale: float, vector: Tensor) -> float:
     return scale * math.sqrt(len(vector)) * 8 * torch.finfo(vector.dtype).eps
 
 
+def _image(image: Tensor, start: Tensor) -> Tensor:
+    if not isinstance(image, Tensor) or image.shape != start.shape:
+        came = f"shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+        message = f"the product of the matrix with a vector has the vector's shape {tuple(start.shape)}; {came} came: give v -> A v"
+        raise UsageError(message)
+    return image
+
+
 def lanczos(product: Callable[[Tensor], Tensor], start: Vector, iterations: int) -> Lanczos:
     """Lanczos' iteration with full reorthogonalisation: `product` is v -> A v, A symmetric (n x n), `start` any non-zero vector.
 
     Ends early when the Krylov space is invariant. Golub and Van Loan 2013, algorithm 10.1.1; every vector is orthogonalised twice
-    against all before it, without which Ritz values repeat (Parlett 1998, section 6.9: twice is enough).
+    against all before it, without which Ritz values repeat (Parlett 1998, section 6.9: twice is enough). Raises UsageError for a
+    start or a product that is not finite, and for a product of another size.
     """
     norm = start.norm()
     if not torch.isfinite(norm) or norm == 0:
@@ -210,7 +232,7 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Vector, iterations: int)
     vector, scale, diagonal, norms, exhausted = start / norm, 0.0, [], [0.0], False
     for done in range(1, len(basis) + 1):
         basis[done - 1] = vector
-        image = product(vector)
+        image = _image(product(vector), start)
         diagonal.append((vector @ image).item())
         scale = max(scale, abs(diagonal[-1]) + norms[-1])
         seen = basis[:done]

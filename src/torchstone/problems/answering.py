@@ -89,6 +89,10 @@ def choose(*ids: str, document: str | None = None) -> list[Question]:
     """The questions that `answer` would answer. Raises UsageError if nothing has such an id, or not in that document."""
     questions = all_questions()
     letters = sorted({question.document for question in questions.values()})
+    for given in (*ids, *(() if document is None else (document,))):
+        if not isinstance(given, str):
+            message = f"questions and documents are named by text; {given!r} came: write answer('B5', 'B7')"
+            raise UsageError(message)
     if document is not None and document.upper() not in letters:
         message = f"no document is named {document!r}; there are {', '.join(letters)}"
         raise UsageError(message)

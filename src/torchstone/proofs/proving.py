@@ -22,8 +22,11 @@ def prove(name: str | None = None, *, mutants: bool = False, seed: int = 0, prog
     """Hold the law `name`, the laws of the topic `name`, or every law against the running parts.
 
     With `mutants`, each law is also held against parts broken on purpose, which must break it.
-    Raises UsageError if nothing has that name.
+    Raises UsageError if nothing has that name, and for a seed below 0.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        message = f"seed is a whole number of 0 or more; {seed!r} came: give another"
+        raise UsageError(message)
     chosen = _chosen(name)
     began = time.perf_counter()
     proofs = []
@@ -36,7 +39,10 @@ def prove(name: str | None = None, *, mutants: bool = False, seed: int = 0, prog
     return ProofReport(tuple(proofs), time.perf_counter() - began)
 
 
-def _chosen(name: str | None) -> list[Experiment]:
+def _chosen(name: object) -> list[Experiment]:
+    if name is not None and not isinstance(name, str):
+        message = f"a law or topic is named by text; {name!r} came: give one name, or none for every law"
+        raise UsageError(message)
     experiments = all_experiments()
     chosen = [one for law, one in experiments.items() if name in {None, law, law.partition(".")[0]}]
     if not chosen:

@@ -101,7 +101,9 @@ def _setting(setting: Setting, solution: DescentSolution, number: str) -> Iterat
 
 def _long_run(radius: float, run: Run | None, *, several: bool) -> str:
     """What a step does to the error after many."""
-    said = f"multiplies the error by {format_number(radius)} in the long run: "
+    factor = format_number(radius)
+    beside = f"a little {'less' if radius < 1 else 'more'} than " if radius != 1 and factor == "1" else ""
+    said = f"multiplies the error by {beside}{factor} in the long run: "
     if radius < 1:
         return said + "it converges"
     if run is not None and run.reaches and run.stays and several:

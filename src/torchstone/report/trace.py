@@ -11,15 +11,19 @@ from rich.console import Console
 from rich.text import Text
 
 from torchstone.report.latex import document, escape
-from torchstone.traces.layout import Block, lines, shortened
+from torchstone.traces.layout import Block, lines, remarked, shortened
 from torchstone.traces.layout import blocks as all_blocks
 from torchstone.traces.notation import plain, signs
 from torchstone.traces.table import Comparison, Trace
 
-_STYLES = {"title": "bold", "row": "", "result": "bold green", "born": "yellow", "held": "green", "failed": "bold red"}
+_STYLES = {
+    "title": "bold", "row": "", "result": "bold green", "remark": "yellow", "born": "yellow", "held": "green", "failed": "bold red",
+}  # fmt: skip
 _TOKEN = re.compile(
-    r"(bar_|d)?v_(-?\d+)|bar_y|\*\*\((.*?)\)|\*\*(v_-?\d+|\d+)|[A-Za-z]\w*|\*|>=|<=|\d+(?:\.\d+)?e[-+]?\d+|.", re.DOTALL
+    r"(bar_|d)?v_(-?\d+)|bar_y|\*\*\((.*?)\)"
+    r"|\*\*(v_-?\d+|\d+(?:\.\d+)?(?:e[-+]?\d+)?)|[A-Za-z]\w*|\*|>=|<=|\d+(?:\.\d+)?e[-+]?\d+|.", re.DOTALL
 )
+_SAID = {"remark", "born", "held", "failed"}
 _END = r" \\"
 _BETWEEN = r"@{\qquad}|@{\qquad}"
 _FUNCTIONS = {"exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min"}
@@ -51,6 +55,16 @@ def to_json(trace: Trace) -> str:
         ],
         "not_finite": [
             {"table": one.table, "name": one.name, "rule": one.rule, "number": _number(one.number)} for one in trace.births
+        ],
+        "remarks": [
+            {
+                "name": one.name,
+                "rule": one.rule,
+                "partial": one.partial,
+                "number": _number(one.number),
+                "says": remarked(one, plain),
+            }
+            for one in trace.remarks
         ],
         "verification": None if held is None else {
             "against": ["torch.func.jvp", "torch.func.vjp", held.whole_of],
@@ -86,7 +100,7 @@ def to_latex(trace: Trace, precision: int = 5) -> str:
     names = zip(trace.variables, trace.at, strict=True)
     point = r",\; ".join(f"{variable(name)} = {number_in_latex(f'{value:g}')}" for name, value in names)
     head = rf"$y = $ \texttt{{{escape_any(shortened(trace.text))}}} \quad at ${point}$"
-    said = [line.text.lstrip("!? ") for line in lines(trace, plain, precision) if line.role in {"born", "held", "failed"}]
+    said = [line.text.lstrip("!? ") for line in lines(trace, plain, precision) if line.role in _SAID]
     ends = [rf"\par\noindent {escape_any(line.removeprefix('ok '))}" for line in said]
     return document("\n".join([head, *tables, *ends]), packages=("longtable", "array"))
 

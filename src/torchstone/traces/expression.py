@@ -94,11 +94,18 @@ def evaluate(expression: Expression, at: Mapping[str, float]) -> float:
 
 def point(expression: Expression, at: Mapping[str, float]) -> tuple[float, ...]:
     """The variables' values in the expression's order; raises UsageError if one is missing, superfluous or no number."""
+    if not isinstance(at, Mapping) or not all(isinstance(name, str) for name in at):
+        message = f"the point is a mapping of variables' names to numbers, such as {{'x': 1.0}}; {at!r} came"
+        raise UsageError(message)
     missing = [name for name in expression.variables if name not in at]
     if missing:
         message = f"no value was given for {', '.join(missing)}: the formula has the variables {', '.join(expression.variables)}"
         raise UsageError(message)
     strange = [name for name in at if name not in expression.variables]
+    if strange and strange[0] in CONSTANTS:
+        meaning = "Euler's number" if strange[0] == "e" else "the circle's constant"
+        message = f"{strange[0]} is {meaning} in a formula, no variable: rename the variable"
+        raise UsageError(message)
     if strange:
         known = ", ".join(expression.variables)
         near = meant(strange[0], expression.variables)
@@ -279,7 +286,8 @@ class _Reader:
         if self.pending:
             fail(self.text, self.pending[-1].position, "this '(' is never closed: a ')' is missing")
         if not self.variables:
-            message = f"the formula {self.text[:60]!r} has no variable, so there is nothing to differentiate: name one, such as x"
+            said = "has no variable, so there is nothing to differentiate: name one, such as x (e and pi are constants)"
+            message = f"the formula {self.text[:60]!r} {said}"
             raise UsageError(message)
         count = len(self.variables)
         rows = tuple(Row(row.operation, tuple(_shifted(argument, count) for argument in row.arguments)) for row in self.rows)

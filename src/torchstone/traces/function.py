@@ -72,11 +72,18 @@ def _call(function: Callable[..., object], given: Mapping[str, object]) -> objec
         return function(**given)
     except UsageError:
         raise
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(NOT_THE_USERS)]
-        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
-        message = f"{place}the function raised {told(error)}: a function of scalar tensors is needed"
+    except SystemExit as error:
+        message = f"{_place(error)}the function ends the program (SystemExit: {error.code}): let it return a scalar"
         raise UsageError(message) from error
+    except Exception as error:
+        message = f"{_place(error)}the function raised {told(error)}: a function of scalar tensors is needed"
+        raise UsageError(message) from error
+
+
+def _place(error: BaseException) -> str:
+    """The user's line that raised an error, for a message: file:line."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(NOT_THE_USERS)]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
 
 
 def _alive(expression: Expression) -> Expression:
@@ -143,6 +150,9 @@ def _module(path: Path) -> object:
     sys.path.insert(0, str(path.parent.resolve()))  # as `python file.py` does, so that its own imports work
     try:
         spec.loader.exec_module(module)
+    except SystemExit as error:
+        message = f"{path} cannot be run: it ends the program (SystemExit: {error.code}); put that under if __name__ == '__main__'"
+        raise UsageError(message) from error
     except Exception as error:
         message = f"{path} cannot be run: {told(error)}"
         raise UsageError(message) from error

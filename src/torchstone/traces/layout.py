@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from torchstone.traces.notation import Notation, aligned, padded, plain, signs, width, written
-from torchstone.traces.table import Birth, Comparison, Trace, Verification
+from torchstone.traces.table import Birth, Comparison, Remark, Trace, Verification
 
 PRECISION = 5
 _GAP = "   "
 _BETWEEN = "    "
 _LONGEST = 300
+_REMARKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text and what it is: title, row, result, born, held or failed."""
+    """A line of text and what it is: title, row, result, remark, born, held or failed."""
 
     role: str
     text: str
@@ -113,13 +114,14 @@ def beside(left: Sequence[str], right: Sequence[str]) -> list[str]:
 
 
 def lines(trace: Trace, notation: Notation = signs, precision: int = PRECISION) -> list[Line]:
-    """Everything that is shown: the tables, the value and the derivatives, births, and how the rows fared against torch."""
+    """Everything that is shown: the tables, the value and the derivatives, remarks, births, and how the rows fared."""
     point = ", ".join(f"{name} = {value:g}" for name, value in zip(trace.variables, trace.at, strict=True))
     found = [Line("title", f"y = {shortened(trace.text)}   at {shortened(point)}"), Line("row", "")]
     for table in _tables(trace, notation, precision):
         found += [Line("title" if index == 0 else "row", text) for index, text in enumerate(table)]
         found.append(Line("row", ""))
-    return [*found, *_results(trace, notation, precision), *_births(trace, notation), *_held(trace, notation)]
+    said = [*_remarks(trace, notation), *_births(trace, notation), *_held(trace, notation)]
+    return [*found, *_results(trace, notation, precision), *said]
 
 
 def shortened(formula: str) -> str:
@@ -147,6 +149,18 @@ def _results(trace: Trace, notation: Notation, precision: int) -> list[Line]:
 
 def _along(name: str, trace: Trace, notation: Notation) -> str:
     return f"{notation('dy/d')}{name}" if name in trace.variables else f"dy along {name}"
+
+
+def _remarks(trace: Trace, notation: Notation) -> list[Line]:
+    found = [Line("remark", f"note: {remarked(one, notation)}") for one in trace.remarks[:_REMARKS]]
+    more = len(trace.remarks) - len(found)
+    return [*found, Line("remark", f"note: torch's conventions hold in {more:,} further partial derivatives")] if more else found
+
+
+def remarked(remark: Remark, notation: Notation = signs) -> str:
+    """That a rule is torch's convention, in words."""
+    row = f"{notation(remark.name)} = {notation(remark.rule)}"
+    return f"{row}: at this point the rule is torch's convention: {notation(remark.partial)} = {remark.number:g}"
 
 
 def _births(trace: Trace, notation: Notation) -> list[Line]:

@@ -6,9 +6,10 @@ import unicodedata
 from collections.abc import Callable
 
 _SUBSCRIPT = str.maketrans("-0123456789", "₋₀₁₂₃₄₅₆₇₈₉")
-_SUPERSCRIPT = str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·")
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _NAME = re.compile(r"(bar_|d)?v_(-?\d+)")
-_POWER = re.compile(r"\*\*(?:(\d+)|\((-\d+)\))")
+_POWER = re.compile(r"\*\*(?:(\d+)(?![\d.e])|\((-\d+)\))")  # whole exponents only: a raised point reads as nothing
+_LONG_POWER = re.compile(r"\*\*(\d[\d.]*e[-+]?\d+)")
 _LARGE, _SMALL = 1e7, 0.01
 Notation = Callable[[str], str]
 
@@ -27,8 +28,11 @@ def signs(rule: str) -> str:
 
     >>> signs("-dv_1/v_-1**2 + bar_v_10*cos(v_0)")
     '-dv₁/v₋₁² + v̄₁₀·cos(v₀)'
+    >>> signs("2.5*v_0**1.5 + v_0**(-0.5)")
+    '2.5·v₀^1.5 + v₀^(-0.5)'
     """
     text = _POWER.sub(lambda found: (found[1] or found[2]).translate(_SUPERSCRIPT), rule)
+    text = _LONG_POWER.sub(r"^(\1)", text)
     text = _NAME.sub(lambda found: _letter(found[1]) + found[2].translate(_SUBSCRIPT), text)
     text = text.replace("**", "^").replace("*", "·").replace(">=", "≥").replace("<=", "≤").replace("(pi)", "(π)")
     return re.sub(r"^dy/d", "∂y/∂", text).replace("bar_y", "ȳ")

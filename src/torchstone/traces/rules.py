@@ -4,7 +4,8 @@ v_3 is a value, dv_3 its derivative, bar_v_3 its adjoint. The rules are for read
 laws.autodiff, and a proof holds the two against each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from torchstone.traces.expression import Argument, Row
 
@@ -47,6 +48,35 @@ PARTIALS: dict[str, tuple[str, ...]] = {
     "where": ("0", "{0}", "(1 - {0})"),
 }
 """H is Heaviside's function with H(0) = 1/2: a tie is shared. [x > 0] is 1 or 0."""
+
+
+def _at_zero(x: float) -> bool:
+    return x == 0
+
+
+def _tie(a: float, b: float) -> bool:
+    return a == b
+
+
+CONVENTIONS: Mapping[str, tuple[Callable[..., bool], ...]] = MappingProxyType({
+    "relu": (_at_zero,),
+    "abs": (_at_zero,),
+    "max": (_tie, _tie),
+    "min": (_tie, _tie),
+    "**": (lambda a, b: a == b == 0, lambda a, b: a == 0 <= b),
+})
+"""Where a partial derivative is torch's choice and not what the rule comes to: at kinks, and where the rule is 0 times infinity."""
+
+
+def by_convention(row: Row, taken: Sequence[float], slot: int) -> bool:
+    """Whether the partial derivative of a row by its argument number `slot` is torch's choice at the numbers `taken`.
+
+    >>> by_convention(Row("abs", (0,)), [0.0], 0), by_convention(Row("**", (0.0, 0)), [0.0, 2.0], 1)
+    (True, True)
+    """
+    if row.operation not in CONVENTIONS or (row.operation == "**" and slot == 0 and isinstance(row.arguments[1], float)):
+        return False  # by a constant power, the rule has no pole where the derivative has none
+    return CONVENTIONS[row.operation][slot](*taken)
 
 
 def value_name(position: int) -> str:

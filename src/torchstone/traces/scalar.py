@@ -3,6 +3,7 @@
 It has no number, so a branch on it cannot be followed, and says so with the user's line.
 """
 
+import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor
 from torchstone.core.errors import UsageError, meant
 from torchstone.laws.autodiff import ELEMENTALS
 from torchstone.traces.expression import Argument, Row
+from torchstone.traces.rules import value_name
 
 MAX_ROWS = 100_000
 _SAME = {name: name for name in ELEMENTALS if name.isidentifier()}
@@ -44,10 +46,17 @@ _MADE_OF: Mapping[str, Callable[..., Any]] = MappingProxyType({
     "clone": lambda x: x,
     "contiguous": lambda x: x,
     "double": lambda x: x,
+    "cpu": lambda x: x,
 })
 _HARMLESS = {"inplace": False, "alpha": 1, "beta": 1, "threshold": 20, "out": None, "rounding_mode": None, "memory_format": None}
 _FIRST, _LAST = ("condition", "input", "self"), ("other", "exponent")
-_LEAVING = {"item", "detach", "numpy", "tolist", "data", "cpu", "float", "half", "int", "long", "bool"}
+_LEAVING = {"item", "detach", "numpy", "tolist", "data", "int", "long", "bool"}
+_NARROWING = {"float", "half", "bfloat16"}
+_INSTEAD = {
+    "clamp": "torch.maximum and torch.minimum", "clip": "torch.maximum and torch.minimum",
+    "leaky_relu": "torch.where(x > 0, x, slope*x)", "sum": "the scalar itself", "mean": "the scalar itself",
+}  # fmt: skip
+_NEAR = 0.8  # of difflib's likeness: sine is near to sin, sum is not near to sub
 NOT_THE_USERS = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
 
 
@@ -66,7 +75,8 @@ def _refuse(message: str) -> NoReturn:
 
 def supported() -> str:
     """What a followed function may do to a scalar, for an error and for the help."""
-    names = sorted({*_SAME, *_MADE_OF, "maximum", "minimum"} - {"negative", "positive", "clone", "contiguous", "double", "rsub"})
+    unsaid = {"negative", "positive", "clone", "contiguous", "cpu", "double", "rsub"}
+    names = sorted({*_SAME, *_MADE_OF, "maximum", "minimum"} - unsaid)
     return f"+ - * / ** > >= < <= and {', '.join(names)}"
 
 
@@ -77,6 +87,15 @@ def _operator(operation: str, *, reflected: bool = False) -> Callable[..., "Scal
         return _apply(operation, list(reversed(arguments)) if reflected else arguments)
 
     return applied
+
+
+def _unfollowed(sign: str) -> Callable[..., NoReturn]:
+    """The method of an operator that has no place on a tape."""
+
+    def refused(*_: object) -> NoReturn:
+        _refuse(f"the operator {sign} is not followed; supported: {supported()}")
+
+    return refused
 
 
 class Scalar:
@@ -99,6 +118,26 @@ class Scalar:
     __pow__, __rpow__ = _operator("**"), _operator("**", reflected=True)
     __neg__, __abs__, __gt__, __ge__, __lt__, __le__ = map(_operator, ("negative", "abs", ">", ">=", "<", "<="))
 
+    __floordiv__ = __rfloordiv__ = _unfollowed("//")
+    __mod__ = __rmod__ = _unfollowed("%")
+    __matmul__ = __rmatmul__ = _unfollowed("@")
+    __divmod__ = __rdivmod__ = _unfollowed("divmod")
+    __and__ = __rand__ = _unfollowed("&")
+    __or__ = __ror__ = _unfollowed("|")
+    __xor__ = __rxor__ = _unfollowed("^")
+    __lshift__ = __rlshift__ = _unfollowed("<<")
+    __rshift__ = __rrshift__ = _unfollowed(">>")
+    __invert__ = _unfollowed("~")
+
+    def __pos__(self) -> "Scalar":
+        return self
+
+    def __repr__(self) -> str:
+        return f"tensor({value_name(self.position)})"
+
+    def __format__(self, form: str) -> str:
+        return repr(self)  # it has no number that a form such as .3f could show
+
     @classmethod
     def __torch_function__(
         cls, function: Callable[..., Any], types: object, arguments: Sequence[Any] = (), options: Mapping[str, Any] | None = None
@@ -111,6 +150,8 @@ class Scalar:
             raise AttributeError(name)
         if name in _LEAVING:
             _refuse(f".{name} takes the number out of the graph, so its derivative is lost: compute with the scalar itself")
+        if name in _NARROWING:
+            _refuse(f".{name} leaves float64, in which a trace is computed: leave .{name}() out")
         return lambda *arguments, **options: _called(name, [self, *arguments], options)
 
     def __bool__(self) -> NoReturn:  # noqa: PLE0304 - it refuses, as the following ones do
@@ -120,9 +161,9 @@ class Scalar:
         )
 
     def __float__(self) -> NoReturn:
-        _refuse("a Python number was asked of a tensor (float, math.sin, ...), so its derivative is lost: use torch's function")
+        _refuse("a Python number was asked of a tensor (float, round, math.sin), so its derivative is lost: use torch's function")
 
-    __int__ = __complex__ = __float__
+    __int__ = __complex__ = __round__ = __floor__ = __ceil__ = __trunc__ = __float__
 
     def __index__(self) -> NoReturn:  # noqa: PLE0305
         _refuse("a tensor is used as a whole number (range, an index): give that parameter a default and leave it out of --at")
@@ -136,6 +177,9 @@ class Scalar:
     def __getitem__(self, index: object) -> NoReturn:
         self.__iter__()
 
+    def __setitem__(self, index: object, value: object) -> NoReturn:
+        self.__iter__()
+
     def __eq__(self, other: object) -> NoReturn:
         _refuse("== and != have no derivative and are not followed: use > or <= with torch.where")
 
@@ -145,6 +189,8 @@ class Scalar:
 def _called(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """What torch's function of that name does to scalars; options that change nothing are let through."""
     plain, reflected = _plain(name)
+    if plain not in OPERATIONS and plain not in _MADE_OF:
+        _refuse(f"{name} is not followed{_advice(plain)}; supported: {supported()}")
     given = list(reversed(arguments)) if reflected else list(arguments)
     given = [options[key] for key in _FIRST if key in options] + given + [options[key] for key in _LAST if key in options]
     for key, value in options.items():
@@ -152,9 +198,17 @@ def _called(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> 
             _refuse(f"{plain} with {key}={value!r} is not followed: leave that option out")
     if plain in _MADE_OF:
         return _MADE_OF[plain](*given)
-    if plain not in OPERATIONS:
-        _refuse(f"{name} is not followed{meant(plain, [*OPERATIONS, *_MADE_OF])}; supported: {supported()}")
     return _apply(OPERATIONS[plain], given)
+
+
+def _advice(plain: str) -> str:
+    """What to write in place of a function that is not followed, where something is near."""
+    known = [*OPERATIONS, *_MADE_OF]
+    if plain in _INSTEAD:
+        return f": write {_INSTEAD[plain]}"
+    if plain.endswith("_") and plain[:-1] in known:
+        return f", it works in place: write x = x.{plain[:-1]}(...)"
+    return meant(plain, difflib.get_close_matches(plain, known, n=1, cutoff=_NEAR))
 
 
 def _plain(name: str) -> tuple[str, bool]:

@@ -108,6 +108,16 @@ class Birth:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """A row `name` = `rule` whose partial derivative, written `partial`, has its `number` by torch's convention at this point."""
+
+    name: str
+    rule: str
+    partial: str
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """A formula at a point, differentiated. Empty `tangents` or `adjoints` were not asked for; the gradient is always there.
 
@@ -124,6 +134,7 @@ class Trace:
     partial_derivatives: tuple[float, ...]
     births: tuple[Birth, ...]
     verification: Verification | None = None
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def value(self) -> float:

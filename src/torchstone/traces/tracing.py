@@ -7,7 +7,7 @@ from torchstone.core.errors import UsageError
 from torchstone.traces import rules
 from torchstone.traces.expression import Expression, parse, point
 from torchstone.traces.sweep import Sent, Tape, sweep
-from torchstone.traces.table import AdjointRow, Birth, Seed, TangentRow, Trace, ValueRow
+from torchstone.traces.table import AdjointRow, Birth, Remark, Seed, TangentRow, Trace, ValueRow
 
 Direction = str | Mapping[str, float]
 """A variable's name, or a number for each variable that the direction has a component along."""
@@ -22,6 +22,7 @@ def trace(expression: str, at: Mapping[str, float], mode: str | None = None, see
     `mode` is "forward", "reverse" or "both" (by default both; reverse only with more than 6 variables and no seed).
     `seed` is the variable, or the direction as a mapping, along which forward mode differentiates (by default, by each variable).
     Every row is held against torch.func.jvp and vjp in float64: see `Trace.verification`.
+    Where a rule is torch's convention at this point, such as |x|' = 0 at 0, `Trace.remarks` says so.
     Raises UsageError for what is no formula, a missing or superfluous variable, a mode or seed that does not exist.
     Source: Griewank and Walther 2008, sections 2.2, 3.1, 3.2; Baydin et al. 2018, section 3.
 
@@ -29,7 +30,7 @@ def trace(expression: str, at: Mapping[str, float], mode: str | None = None, see
     >>> round(found.value, 4), round(found.gradient["x1"], 4), found.values[2].rule
     (35.1211, -0.1535, 'v_-1 + v_0')
     """
-    parsed = parse(expression)
+    parsed = parse(_text(expression))
     point(parsed, at)
     parsed = parsed.ordered(tuple(at))
     numbers = point(parsed, at)
@@ -53,9 +54,23 @@ def trace_function(
     """
     from torchstone.traces.function import follow, run
 
-    followed = follow(function, tuple(at))
+    followed = follow(function, _names(at))
     numbers = point(followed, at)
     return _traced(followed, numbers, mode, seed, run(function, followed.variables, numbers), "the function itself")
+
+
+def _text(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    message = f"a formula is a text such as 'x**2'; {given!r} came; trace_function traces a Python function"
+    raise UsageError(message)
+
+
+def _names(given: object) -> tuple[str, ...]:
+    if isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
+        return tuple(given)
+    message = f"the point is a mapping of parameters' names to numbers, such as {{'x': 1.0}}; {given!r} came"
+    raise UsageError(message)
 
 
 def _traced(
@@ -85,6 +100,7 @@ def _traced(
         seeds,
         tape.gradient(),
         tuple(births),
+        remarks=_remarks(tape),
     )
     return found.verified(verify(tape, tangents, sent, whole, whole_of))
 
@@ -111,8 +127,14 @@ def _seeds(expression: Expression, seed: Direction | None) -> tuple[Seed, ...]:
             raise UsageError(message)
         units = names if seed is None else (seed,)
         return tuple(Seed(unit, tuple(float(name == unit) for name in names)) for unit in units)
-    full = dict.fromkeys(names, 0.0) | dict(seed)
-    direction = point(expression, full)
+    if not isinstance(seed, Mapping) or not seed:
+        message = f"the seed is a variable's name or a mapping such as {{{names[0]!r}: 1.0}}; {seed!r} came"
+        raise UsageError(message)
+    direction = point(expression, dict.fromkeys(names, 0.0) | dict(seed))
+    for name, number in zip(names, direction, strict=True):
+        if not math.isfinite(number):
+            message = f"the seed needs finite numbers; {name} = {number:g} came: give one such as 1 or -2"
+            raise UsageError(message)
     terms = [rules.product(f"{number:g}", name) for name, number in zip(names, direction, strict=True) if number]
     return (Seed(rules.joined(terms), direction),)
 
@@ -151,6 +173,16 @@ def _adjoints(tape: Tape, sent: Sequence[Sent]) -> tuple[AdjointRow, ...]:
     for (name, position), number in zip(_positions(tape), tape.gradient(), strict=True):
         rows.append(AdjointRow(f"dy/d{name}", rules.adjoint_name(position) if position in used else "0", number, ""))
     return tuple(rows)
+
+
+def _remarks(tape: Tape) -> tuple[Remark, ...]:
+    """The partial derivatives that are torch's choice at this point, not what their rule comes to."""
+    return tuple(
+        Remark(rules.value_name(position), rules.value_rule(row), rules.partial_rule(row, position, slot), partials[slot])
+        for position, row, partials in tape.rows()
+        for slot, argument in enumerate(row.arguments)
+        if isinstance(argument, int) and rules.by_convention(row, tape.taken(row), slot)
+    )
 
 
 def _value_births(tape: Tape) -> list[Birth]:

@@ -73,6 +73,11 @@ def _window(size: int, taps: int, mode: Mode, convention: Convention) -> tuple[i
 
 
 def _check(signal: Tensor, kernel: Tensor, mode: str, convention: str) -> None:
+    named: dict[str, object] = {"signal": signal, "kernel": kernel}
+    for name, given in named.items():
+        if not isinstance(given, Tensor):
+            message = f"convolve takes tensors; the {name} came as {type(given).__name__}: make it one with torch.tensor(...)"
+            raise UsageError(message)
     if mode not in {"full", "valid", "same"} or convention not in _CONVENTIONS:
         message = f"mode is full, valid or same and convention one of {', '.join(_CONVENTIONS)}; {mode!r}, {convention!r} came"
         raise UsageError(message)

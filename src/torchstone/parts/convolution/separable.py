@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import skip_init
 
 from torchstone.core.errors import UsageError
@@ -71,8 +72,10 @@ class DepthwiseSeparableConv2d(nn.Module):
         For every input channel c the matrix W[:, c] (o x k²) is replaced by its best approximation of that rank, the truncated
         singular value decomposition (Eckart and Young 1936), so no separable layer of that rank has a kernel nearer to W in
         Frobenius norm. Takes stride, padding, dilation, padding mode and bias over; groups of `conv` are absorbed. The singular
-        values are shared equally between the halves. Raises UsageError for a rank that the kernel does not have.
+        values are shared equally between the halves. Raises UsageError for a rank that the kernel does not have, and for
+        any other layer.
         """
+        _check_conv2d(conv)
         kernel = _ungrouped(conv.weight.detach().double(), conv.groups)
         filters, channels, *taps = kernel.shape
         matrices = kernel.flatten(2).transpose(0, 1)  # (c, o, k²)
@@ -117,16 +120,39 @@ def separable_errors(weight: Float[Tensor, "o c kh kw"]) -> Float[Tensor, "r"]:
     """How far a kernel is from separable: relative Frobenius errors of its best fits with 1, 2, ... filters for each input channel.
 
     weight: an nn.Conv2d's (groups = 1). Result: min(o, kh kw) errors, falling, the last one zero. Zeros for a kernel of zeros.
+    Raises UsageError for another number of axes, and for nan or inf.
     Source: Eckart and Young 1936.
 
     >>> separable_errors(torch.tensor([[[[3.0, 0.0]]], [[[0.0, 4.0]]]])).tolist()
     [0.6000000238418579, 0.0]
     """
+    if not isinstance(weight, Tensor) or weight.ndim != 4:  # noqa: PLR2004 - (o, c, kh, kw)
+        came = f"shape {tuple(weight.shape)}" if isinstance(weight, Tensor) else type(weight).__name__
+        message = f"a kernel is a tensor (o, c, kh, kw); {came} came: give an nn.Conv2d's weight"
+        raise UsageError(message)
+    if not torch.compiler.is_compiling():  # a question about values: it would break the graph
+        _check_finite(weight)
     squares = torch.linalg.svdvals(weight.flatten(2).transpose(0, 1)).square().sum(0)
     tails = squares.flip(0).cumsum(0).flip(0)  # tails[j] leaves out the j largest
     total = tails[:1]
     relative = (tails[1:] / torch.where(total > 0, total, torch.ones_like(total))).sqrt()
     return torch.cat([relative, torch.zeros_like(total)])  # the last by definition: a root at zero has no gradient
+
+
+def _check_conv2d(conv: nn.Module) -> None:
+    if not isinstance(conv, nn.Conv2d):
+        message = f"from_conv2d takes an nn.Conv2d; {type(conv).__name__} came: a separable layer has two axes"
+        raise UsageError(message)
+    if is_lazy(conv.weight):
+        message = f"{type(conv).__name__} has no weight yet: call it once on an input, then convert it"
+        raise UsageError(message)
+    _check_finite(conv.weight)
+
+
+def _check_finite(weight: Tensor) -> None:
+    if not torch.isfinite(weight).all():
+        message = "the kernel has nan or inf, which no separable one is near to; give a finite one"
+        raise UsageError(message)
 
 
 def _reading_as(conv: nn.Conv2d, kind: type[Layer], *channels: int, **more: Any) -> Layer:

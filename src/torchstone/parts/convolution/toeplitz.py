@@ -4,6 +4,7 @@ Axis letters: o output channels, c input channels, r output positions, i input p
 """
 
 import math
+import operator
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torchstone.core.errors import UsageError
 from torchstone.parts.convolution.axes import Axis, axes_of, per_axis, reads
@@ -52,7 +54,7 @@ def toeplitz(
             raise UsageError(message)
         form = _form_of_module(conv, input_shape)
     else:
-        form = _form(conv, input_shape, stride, padding, dilation, groups, padding_mode)
+        form = _form(_tensor(conv), _whole(input_shape), stride, padding, dilation, groups, padding_mode)
     if layout not in {torch.sparse_csr, torch.sparse_coo}:
         message = f"layout is torch.sparse_csr or torch.sparse_coo; {layout} came"
         raise UsageError(message)
@@ -84,7 +86,26 @@ class _Form:
     merged: bool  # whether several taps may read one position
 
 
-def _form_of_module(conv: nn.Module, input_shape: Sequence[int]) -> _Form:
+def _tensor(weight: object) -> Tensor:
+    if not isinstance(weight, Tensor):
+        message = f"toeplitz takes a convolution module or its weight, a tensor; {type(weight).__name__} came: give one of them"
+        raise UsageError(message)
+    return weight
+
+
+def _whole(input_shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(map(operator.index, input_shape))
+    except TypeError:
+        message = f"input_shape is (channels, *sizes) in whole numbers; {input_shape!r} came"
+        raise UsageError(message) from None
+
+
+def _form_of_module(conv: nn.Module, given: Sequence[int]) -> _Form:
+    input_shape = _whole(given)
+    if isinstance(conv, TransposedModule | ConvolutionModule) and is_lazy(conv.weight):
+        message = f"{type(conv).__name__} has no weight yet: call it once on an input, then ask for its matrix"
+        raise UsageError(message)
     if isinstance(conv, TransposedModule):
         return _transposed_form(conv, input_shape)
     if isinstance(conv, ConvolutionModule):

@@ -26,6 +26,12 @@ def conv(  # noqa: PLR0913 - torch's own arguments
     axis, or text that says so ("8", "1..7", "8x5"); a padding may be (before, after) for each axis ("1,2"). Without an output it is
     calculated: then the kernel must be given, and what is not is as torch has it by default. Raises UsageError for what cannot be.
 
+    The order: first what reads every input with a padding smaller than the kernel and the least dilation; then what reads
+    every input but some at the borders, with a padding smaller than the kernel; then what reads every input, a padding smaller than
+    the dilated kernel covers before a larger one; then the rest. Within each by dilation, kernel, stride, padding. With one tap a
+    dilation has no effect: only the least that is allowed is listed (but for a transposed convolution, whose output_padding it
+    bounds).
+
     Dumoulin and Visin 2016, A guide to convolution arithmetic for deep learning.
 
     >>> found = conv("3x64x64", "64x32x32", kernel=8, dilation=1)

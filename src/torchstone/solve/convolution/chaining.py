@@ -44,6 +44,12 @@ class Chain:
     input: tuple[int, ...]
     rows: tuple[ChainRow, ...]
 
+    def __str__(self) -> str:
+        """Every layer with the shape after it, one a line."""
+        layers = [f"  {row.spec.kind} {row.solution} → {written(row.solution.output)}" for row in self.rows]
+        title = f"{written(self.input)} → {written(self.output)}, receptive field {written(self.receptive_field)}"
+        return "\n".join([title, *layers])
+
     @property
     def output(self) -> tuple[int, ...]:
         """Channels and sizes at the end."""

@@ -96,7 +96,22 @@ class Asked:
         alike = all(len(set(named[name])) == 1 for name in named if unknowns[name].tied)
         alike = alike and (len(set(sides)) == 1 or not self.padding.tied)
         padded = all(_among(pair, side) for pair, side in zip(sides, self.padding.sides, strict=True))
+        kernels, dilations = (tuple(named[name]) for name in ("kernel", "dilation"))
+        alike = alike and not self.idle(dilations, kernels, tied=True)
+        within = within and (tied or not self.idle(dilations, kernels, tied=False))
         return within and padded and (alike or not tied) and all(axis.ceil_mode == self.ceil_mode for axis in axes)
+
+    def idle(self, dilation: Values, kernel: Values, *, tied: bool) -> bool:
+        """Whether a smaller dilation that is allowed is the same layer: with one tap there is nothing to spread.
+
+        Not of a transposed convolution, whose output_padding may be as large as its dilation allows.
+        """
+        if 1 not in kernel or self.kind is LayerKind.TRANSPOSED:
+            return False
+        spread = [d > values[0] for d, values in zip(dilation, self.dilation.ranges, strict=True)]
+        if tied and self.dilation.tied:
+            return spread[0] and max(kernel) == 1
+        return any(more and k == 1 for more, k in zip(spread, kernel, strict=True))
 
     def reaches(self, axes: Sequence[AxisSpec]) -> bool:
         """Whether these settings turn the sizes into the targets."""
@@ -139,10 +154,12 @@ class Group(NamedTuple):
 
 
 def groups(asked: Asked) -> Iterator[Group]:
-    """Every group that fits, by dilation, kernel and stride, smallest first."""
+    """Every group that fits, by dilation, kernel and stride, smallest first. One tap has the least dilation only."""
     lines = range(len(asked.sizes))
     for dilation in asked.dilation.choices():
         for kernel in asked.kernel.choices():
+            if asked.idle(dilation, kernel, tied=True):
+                continue
             extents = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
             runs = [_strides(asked, line, extents[line], dilation[line]) for line in lines]
             if not all(runs):
@@ -255,25 +272,36 @@ def _paddings(asked: Asked, line: int, dilation: int, kernel: int, stride: int) 
     return range(max(side.start, -(-low // 2)), min(last, high // 2) + 1)
 
 
-CLASSES = 4
+CLASSES = 6
 
 
-def ranked(asked: Asked, group: Group) -> tuple[int, int, int, int]:
-    """A group's paddings, as bits, by how sensible they are: least the class of 0.
+def ranked(asked: Asked, group: Group) -> tuple[int, ...]:
+    """A group's paddings, as bits, by how sensible they are: each in the first class that it belongs to.
 
-    0: everything is read and less is padded than the kernel covers; 1: everything is read; 2: something is left unread; 3: both
-    something is left unread and as much is padded as the kernel covers. Of a transposed convolution: what is written, not read.
+    0: everything is read, the padding is smaller than the kernel and the dilation the least; 1: everything but at the borders is
+    read, and the padding is smaller than the kernel; 2: everything is read, and the padding is smaller than what the dilated kernel
+    covers; 3: everything is read; 4: the padding is smaller than what it covers; 5: the rest. Of a transposed convolution: what is
+    written, not read.
     """
-    reads, modest = everything(group.settings), everything(group.settings)
+    whole = everything(group.settings)
+    reads = covers = small = modest = whole
     for line, (size, target) in enumerate(zip(asked.sizes, asked.targets, strict=True)):
-        crossed = asked.kind is LayerKind.TRANSPOSED
-        windows, positions = (size, target) if crossed else (target, size)
+        windows, positions = (size, target) if asked.kind is LayerKind.TRANSPOSED else (target, size)
         d, k, s, pair = group.dilation[line], group.kernel[line], group.stride[line], group.pair(line)
         furthest = max(pair) if isinstance(group.padding, tuple) else group.padding[-1]
-        reads &= _reading(windows, positions, (d, k, s), furthest) >> pair[0]
+        read = _reading(windows, positions, (d, k, s), furthest) >> pair[0]
+        reads &= read
+        # Windows that overlap somewhere, their taps on every remainder by the stride, leave nothing out between the borders.
+        if k < s or math.gcd(s, d) > 1 or (windows - 1) * s < d * (k - 1):
+            covers &= read
+        small &= everything(max(0, k - max(pair)))
         modest &= everything(max(0, d * (k - 1) + 1 - max(pair)))
-    whole = everything(group.settings)
-    return reads & modest, reads & ~modest & whole, ~reads & modest & whole, ~reads & ~modest & whole
+    least = all(d == values[0] for d, values in zip(group.dilation, asked.dilation.ranges, strict=True))
+    found = []
+    for bits in (reads & small if least else 0, covers & small, reads & modest, reads, modest, whole):
+        found.append(bits & whole)
+        whole &= ~bits
+    return tuple(found)
 
 
 def _reading(windows: int, positions: int, axis: tuple[int, int, int], furthest: int) -> int:

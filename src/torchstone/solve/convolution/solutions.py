@@ -15,11 +15,14 @@ from torchstone.laws.convolution.reach import (
     uninformed_outputs,
     unread_inputs,
 )
-from torchstone.solve.convolution.obstacle import obstacles
+from torchstone.solve.convolution.obstacle import obstacles, setting_words
 from torchstone.solve.convolution.search import Asked, Pair
 from torchstone.solve.convolution.settings import SeparateSettings, SharedSettings
+from torchstone.solve.convolution.words import written
 
 Value = int | tuple[int, ...]
+# Of the settings that are printed.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,10 @@ class ConvSolution:
 
     input: tuple[int, ...]
     spec: ConvSpec
+
+    def __str__(self) -> str:
+        """Its setting in words, for each axis where they differ."""
+        return " | ".join(dict.fromkeys(map(setting_words, self.spec.axes)))
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -121,7 +128,7 @@ def _missing(size: int, positions: int) -> tuple[int, ...]:
 class ConvSolutions(Sequence[ConvSolution]):
     """Every setting that fits, simplest first. The length is exact at once; members are found as they are asked for.
 
-    Simplest: those that read every input and pad less than the kernel covers; then by dilation, kernel, stride and padding.
+    `conv` tells the order: small paddings and dilations that read the input come first.
     `shared` says whether one setting serves all axes; only where none does are the axes' own settings combined. `why` says
     in a few lines what stands against it where nothing fits, with the nearest questions that have an answer.
     """
@@ -187,6 +194,16 @@ class ConvSolutions(Sequence[ConvSolution]):
         if layer != (self.input[0], out, groups, bias, self.asked.kind, len(self.asked.sizes)):
             return False
         return self.asked.allows(spec.axes, tied=self.shared) and self.asked.reaches(spec.axes)
+
+    def __str__(self) -> str:
+        """The simplest settings, one a line; where nothing fits, why."""
+        title = f"{written(self.input)} → {written(self.output)}"
+        if not self.total:
+            return "\n".join([f"{title}: no {self.asked.kind} fits", *(f"  {line}" for line in self.why)])
+        shown = [f"  {one}" for one in self[:_SHOWN]]
+        more = [f"  … {self.total - _SHOWN:,} more"] if self.total > _SHOWN else []
+        title += f": {self.total:,} {self.asked.kind} setting{'s' * (self.total > 1)}, simplest first"
+        return "\n".join([title, *shown, *more])
 
     def __repr__(self) -> str:
         return f"<{self.total} settings of a {self.asked.kind} from {self.input} to {self.output}>"

@@ -25,10 +25,9 @@ def read_shape(given: Shape, what: str = "the input") -> tuple[int, ...]:
     >>> read_shape("3x64x64"), read_shape((3, 64))
     ((3, 64, 64), (3, 64))
     """
-    words = _parts(given) if isinstance(given, str) else list(given)
     repair = "; write channels, then 1 to 3 sizes, as in 3x64x64"
     try:
-        shape = tuple(_whole(word) for word in words)
+        shape = tuple(_whole(word) for word in (_parts(given) if isinstance(given, str) else given))
     except (TypeError, ValueError):
         message = f"{what} is a shape of whole numbers; {given!r} came{repair}"
         raise UsageError(message) from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from torchstone.core.errors import UsageError, meant
 from torchstone.laws.optimization.dynamics import OPTIMIZERS
-from torchstone.solve.optimization.numbers import read
+from torchstone.solve.optimization.numbers import rational, read
 from torchstone.solve.optimization.quadratic import quadratic
 from torchstone.solve.optimization.running import Objective
 from torchstone.traces.expression import parse
@@ -94,12 +94,30 @@ def _start(start: Start, objective: Objective) -> tuple[Any, ...] | None:
             near = meant(str(strange[0]), names) if strange else ""
             message = f"a start gives every variable a value, such as {_example(names)}; {wrong}{near}"
             raise UsageError(message)
-        return tuple(read(start[name], f"the start of {name}") for name in names)
+        return tuple(_coordinate(start[name], f"the start of {name}") for name in names)
     numbers = list(start) if isinstance(start, Sequence) and not isinstance(start, str) else [start]
     if len(numbers) != len(names):
         message = f"the function has the variables {', '.join(names)}; {len(numbers)} came as a start: give {_example(names)}"
         raise UsageError(message)
-    return tuple(read(number, f"the start of {name}") for number, name in zip(numbers, names, strict=True))
+    return tuple(_coordinate(number, f"the start of {name}") for number, name in zip(numbers, names, strict=True))
+
+
+def _coordinate(value: object, name: str) -> Any:
+    """A number as `read` takes it, or a formula without variables such as pi/2: to 50 digits where it is not rational."""
+    from torchstone.traces.symbolic import to_sympy
+
+    try:
+        return read(value, name)
+    except UsageError:
+        if not isinstance(value, str):
+            raise
+        try:
+            found = to_sympy(parse(f"({value}) + 0*unit"))
+        except UsageError:
+            found = None
+        if found is None or found.free_symbols or not found.is_finite or not found.is_real:
+            raise
+        return read(str(rational(found)), name)
 
 
 def _example(names: Sequence[str]) -> str:

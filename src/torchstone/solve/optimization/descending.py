@@ -1,5 +1,6 @@
 """The inverse questions of descent: which learning rate or momentum reaches a minimum, and which converges fastest."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,8 +8,9 @@ from torchstone.core.errors import UsageError
 from torchstone.core.quantity import format_number
 from torchstone.laws import optimization
 from torchstone.solve.optimization.asking import Asked, Start, ask
-from torchstone.solve.optimization.minima import local, minima
-from torchstone.solve.optimization.numbers import digits, exact, rational
+from torchstone.solve.optimization.basin import basin
+from torchstone.solve.optimization.minima import complete, local, minima
+from torchstone.solve.optimization.numbers import DIGITS, digits, exact, rational
 from torchstone.solve.optimization.planning import TOLERANCE, plan, plans
 from torchstone.solve.optimization.quadratic import Quadratic
 from torchstone.solve.optimization.reaching import curvatures_met, nearest_steps, roots
@@ -17,6 +19,9 @@ from torchstone.solve.optimization.solution import DescentSolution, Minimum, Pla
 
 _LONG_RUN = 300  # the most steps of a run whose number of steps nobody gave
 _SHORT_RUN = 20
+_NEARLY = "no quadratic: rates, thresholds and predicted steps hold near this minimum, where the function is nearly one"
+
+Point = tuple[Any, ...]
 
 
 def descent(
@@ -115,7 +120,11 @@ def _some_start(asked: Asked, quadratic: Quadratic) -> Sequence[Any]:
 
 def _radius(asked: Asked, rate: Any, momentum: Any, quadratic: Quadratic) -> float:
     curvatures = [float(curvature) for curvature in quadratic.curvatures]
-    return float(optimization.spectral_radius(asked.optimizer, float(rate), float(momentum), curvatures))
+    radius = float(optimization.spectral_radius(asked.optimizer, float(rate), float(momentum), curvatures))
+    usual = 0 <= momentum < 1 and rate > 0
+    if radius == 1 and usual and rate < optimization.divergence_threshold(asked.optimizer, momentum, quadratic.curvatures[-1]):
+        return math.nextafter(1.0, 0.0)  # below 1 by less than float64 sees: every curvature is positive, so each error shrinks
+    return radius
 
 
 def _unusual(rate: Any, momentum: Any) -> str:
@@ -190,47 +199,83 @@ def _curved(asked: Asked) -> DescentSolution:
     if asked.unknown == "learning_rate" and asked.steps == 1 and single:
         return _one_step(asked, points)
     if asked.unknown in {"learning_rate", "momentum"}:
+        arrives = f"arrives in {asked.steps} step{'s' * (asked.steps != 1)}"
         message = (
-            f"{asked.objective.text} is no quadratic: which setting arrives in {asked.steps} steps is solved for quadratics, and "
+            f"{asked.objective.text} is no quadratic: which setting {arrives} is solved for quadratics, and "
             "for one step of gradient descent in one variable; nearest: that one step, the best settings near the minimum (leave "
             "steps, learning rate and momentum out), or a run (give them all)"
         )
         raise UsageError(message)
-    point = _nearest(points, asked.start)
-    made: tuple[Plan, ...] = ()
-    rate, momentum, radius = asked.rate, asked.momentum, None
-    found = _minimum(asked, point)
-    if asked.unknown == "settings" or found.largest:
-        near = local(asked.objective, point)
-        if asked.unknown == "settings":
-            made = plans(near, None)
-            rate, momentum = optimization.best_hyperparameters(asked.optimizer, near.curvatures[0], near.curvatures[-1])
-        radius = _radius(asked, rate, momentum, near)
-    remarks = ["no quadratic: rates, thresholds and predicted steps hold near this minimum, where the function is nearly one"]
+    return _settled(asked, points) if asked.unknown == "settings" else _followed(asked, points)
+
+
+def _settled(asked: Asked, points: Sequence[Point]) -> DescentSolution:
+    """The best settings near the minimum downhill from the start; without a start, near the lowest that was found."""
+    point = _downhill(asked, asked.start, points)
+    near = local(asked.objective, point)
+    made = plans(near, None)
+    rate, momentum = optimization.best_hyperparameters(asked.optimizer, near.curvatures[0], near.curvatures[-1])
     done = None
-    if asked.start is None:
-        remarks.append("no run was made: it needs a start")
-    else:
-        done = run(asked.objective, asked.optimizer, rate, momentum, asked.start, asked.steps or _SHORT_RUN, points)
-    setting = Setting(exact(rate), exact(momentum), radius, done, _unusual(rate, momentum))
-    return _solution(asked, [found], [setting], made, remarks)
+    if asked.start is not None:
+        done = run(asked.objective, asked.optimizer, rate, momentum, asked.start, asked.steps or _SHORT_RUN, [point, *points])
+    setting = Setting(exact(rate), exact(momentum), _radius(asked, rate, momentum, near), done, _unusual(rate, momentum))
+    return _solution(asked, [_minimum(asked, point)], [setting], made, [_NEARLY, *_about_others(asked, point, points)])
 
 
-def _nearest(points: Sequence[tuple[Any, ...]], start: Sequence[Any] | None) -> tuple[Any, ...]:
-    """The minimum nearest to the start; without one, the lowest."""
-    if start is None:
+def _followed(asked: Asked, points: Sequence[Point]) -> DescentSolution:
+    """What given settings do: the minimum that is named is the one in whose basin the run ends."""
+    named = [_downhill(asked, asked.start, points)]
+    done = None
+
+    def ending(end: Sequence[Any] | None) -> list[Point]:
+        if end is not None:
+            named.append(_downhill(asked, end, points))
+        return named[-1:]
+
+    if asked.start is not None:
+        done = run(asked.objective, asked.optimizer, asked.rate, asked.momentum, asked.start, asked.steps or _SHORT_RUN, ending)
+    point, radius, remarks = named[-1], None, [_NEARLY]
+    try:
+        radius = _radius(asked, asked.rate, asked.momentum, local(asked.objective, point))
+    except UsageError as none:
+        remarks = [str(none)]
+    if named[0] != point:
+        downhill = ", ".join(str(exact(x)) for x in named[0])
+        remarks.append(f"these steps leave the basin of the minimum that lies downhill from the start, {downhill}")
+    setting = Setting(exact(asked.rate), exact(asked.momentum), radius, done, _unusual(asked.rate, asked.momentum))
+    return _solution(asked, [_minimum(asked, point)], [setting], (), remarks + _about_others(asked, point, points))
+
+
+def _downhill(asked: Asked, begun: Sequence[Any] | None, points: Sequence[Point]) -> Point:
+    """The minimum downhill from a point; the nearest if the way ends nowhere; from no point, the lowest."""
+    if begun is None:
         return points[0]
-    return min(points, key=lambda point: sum((rational(x) - y) ** 2 for x, y in zip(point, start, strict=True)))
+    found = basin(asked.objective, begun, points, complete=complete(asked.objective))
+    return found or min(points, key=lambda point: sum((rational(x) - rational(y)) ** 2 for x, y in zip(point, begun, strict=True)))
+
+
+def _about_others(asked: Asked, named: Point, points: Sequence[Point]) -> list[str]:
+    """That there are, or may be, minima that are not named, and that no run was made without a start."""
+    said = [] if asked.start is not None else ["no run was made: it needs a start"]
+    others = "; ".join(", ".join(str(exact(x)) for x in point) for point in points if point != named)
+    if others:
+        said.append(f"the function has other minima: {others}" + ("" if complete(asked.objective) else "; and may have more"))
+    elif not complete(asked.objective):
+        said.append("the function may have other minima: they were not searched for everywhere")
+    return said
 
 
 def _minimum(asked: Asked, point: Sequence[Any]) -> Minimum:
     """As plain numbers; without curvatures where there is none."""
-    value = exact(asked.objective.at(asked.objective.expression, point))
+    value = asked.objective.at(asked.objective.expression, point)
     try:
         near = local(asked.objective, point).minimum()
     except UsageError:
-        return Minimum(tuple(exact(x) for x in point), value, None, None)
-    return Minimum(tuple(exact(x) for x in point), value, near.smallest, near.largest, near.flat)
+        return Minimum(tuple(exact(x) for x in point), exact(value), None, None)
+    size = max((abs(digits(x)) for x in point), default=0)
+    if near.largest and abs(digits(value)) <= near.largest.value * size**2 * 10.0 ** (10 - DIGITS):
+        value *= 0  # what the rounding of the point leaves
+    return Minimum(tuple(exact(x) for x in point), exact(value), near.smallest, near.largest, near.flat)
 
 
 def _one_step(asked: Asked, points: Sequence[tuple[Any, ...]]) -> DescentSolution:
@@ -254,4 +299,6 @@ def _one_step(asked: Asked, points: Sequence[tuple[Any, ...]]) -> DescentSolutio
     if not settings:
         message = f"{uphill[0]}; nearest: a start on the other side of the maximum between"
         raise UsageError(message)
+    if not complete(asked.objective):
+        uphill.append("only the nearest minimum on either side of the start is listed: the function may have more")
     return _solution(asked, [_minimum(asked, point) for point in points], settings, (), uphill)

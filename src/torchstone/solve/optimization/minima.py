@@ -5,6 +5,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from torchstone.core.errors import UsageError
+from torchstone.solve.optimization.kinks import sides
 from torchstone.solve.optimization.numbers import DIGITS, digits, rational
 from torchstone.solve.optimization.quadratic import Quadratic, from_hessian
 from torchstone.solve.optimization.running import Objective
@@ -48,7 +49,7 @@ def local(objective: Objective, point: Sequence[Any]) -> Quadratic:
     import sympy
 
     names = objective.variables
-    rows = [[objective.at(sympy.diff(part, name), point) for name in names] for part in objective.gradient]
+    rows = sides(objective, point)
     hessian = sympy.Matrix([[rational(entry) for entry in row] for row in rows])
     where = sympy.Matrix([rational(x) for x in point])
     known = all(entry.is_Rational for row in rows for entry in row)
@@ -58,6 +59,37 @@ def local(objective: Objective, point: Sequence[Any]) -> Quadratic:
     slope = -(hessian * where)
     value = rational(objective.at(objective.expression, point)) + (where.T * hessian * where)[0] / 2
     return from_hessian((hessian + hessian.T) / 2, slope, value, names, known=known)
+
+
+def slope_or_none(objective: Objective, point: Sequence[Any]) -> list[Any] | None:
+    """The gradient, or None where the function has none."""
+    try:
+        return objective.slope(point)
+    except UsageError:
+        return None
+
+
+def closed_in(objective: Objective, low: Any, high: Any) -> tuple[Any, ...] | None:
+    """The minimum of a function of one variable between a falling and a rising place; None for a pole or a jump."""
+    found = _halved(objective, digits(low), digits(high)) if slope_or_none(objective, [low]) else None
+    return None if found is None else tuple(_recognised(objective, [found]))
+
+
+def polished(objective: Objective, point: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The minimum that Newton's steps reach from a point near it, or None."""
+    import sympy
+
+    names = objective.variables
+    hessian = [[sympy.diff(part, name) for name in names] for part in objective.gradient]
+    try:
+        return _newton(objective, hessian, [digits(x) for x in point])
+    except UsageError:  # a kink, or out of the domain
+        return None
+
+
+def complete(objective: Objective) -> bool:
+    """Whether `minima` finds every one: the function is a polynomial with rational coefficients in one variable."""
+    return len(objective.variables) == 1 and objective.rational
 
 
 def _turning(slope: Any, variable: Any) -> Iterator[tuple[Any, ...]]:

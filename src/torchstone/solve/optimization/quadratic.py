@@ -78,6 +78,10 @@ def from_hessian(hessian: Any, slope: Any, constant: Any, variables: tuple[Any, 
         message = "the function is constant: every point is a minimum and no step moves; give one with a quadratic term"
         raise UsageError(message)
     value = constant + (slope.T * minimiser)[0] / 2
+    if max(map(abs, (*minimiser, value))) > _LARGEST:
+        place = ", ".join(str(exact(x)) for x in minimiser)
+        message = f"a minimum and its value lie within 1e100; it is at {place}: change the scale of the variables or the function"
+        raise UsageError(message)
     return Quadratic(hessian, slope, eigenvalues, tuple(minimiser), value, known)
 
 

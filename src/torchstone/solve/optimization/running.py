@@ -1,7 +1,7 @@
 """The recursion of an optimizer carried out: in rational numbers, to 50 digits, or in polynomials of what is unknown."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ MAX_STEPS = 10_000
 EXACT_STEPS = 200  # beyond, fractions grow longer than anybody reads
 _NEAR = 10.0 ** (20 - DIGITS)
 _FAR = 1e100
-_STEEP = {"exp", "expm1", "**", "sigmoid", "softplus", "sinh", "cosh", "tanh", "erf"}
+_STEEP = {"**"}  # exp and the like are cheap wherever float64 sees them finite
 _LARGEST_EXPONENT = 1e6
 
 
@@ -105,11 +105,12 @@ def step(
 
 def run(
     objective: Objective, optimizer: str, rate: Any, momentum: Any, start: Sequence[Any], steps: int,
-    minima: Sequence[Sequence[Any]] = (),
+    minima: Sequence[Sequence[Any]] | Callable[[Sequence[Any] | None], Sequence[Sequence[Any]]] = (),
 ) -> Run:
     """So many steps from a start, or fewer where the next would leave every bound or the function's domain.
 
-    `minima` are those of a function that is no quadratic; a quadratic knows its own.
+    `minima` are those of a function that is no quadratic, or tell them from where the run ends (None if it leaves every bound);
+    a quadratic knows its own.
     """  # fmt: skip
     if steps > MAX_STEPS:
         message = f"a run has at most {MAX_STEPS:,} steps; {steps:,} came: leave them out for the long-run rate"
@@ -119,11 +120,9 @@ def run(
     exactly = [lambda x: x, digits][not rational]
     rate, point = exactly(rate), [exactly(x) for x in start]
     momentum = exactly(momentum) if momentum != 0 else momentum
-    slope, buffer, rows, arrived, done = objective.slope(point), [0 * x for x in point], [], [], 0
-    near = 0 if rational else _NEAR * max(1.0, _distance(objective, point, minima))
+    slope, buffer, rows, visited, done = objective.slope(point), [0 * x for x in point], [], [], 0
     for done in range(steps + 1):
-        if _distance(objective, point, minima) <= near:
-            arrived.append(done)
+        visited.append(point)
         moved, following = (list(map(exactly, new)) for new in step(optimizer, rate, momentum, point, buffer, slope))
         onward = None if done == steps else _slope(objective, moved)
         if done <= SHOWN or onward is None:
@@ -131,10 +130,13 @@ def run(
         if onward is None:
             break
         point, buffer, slope = moved, following, onward
-    stays = done in arrived and _distance(objective, moved, minima) <= near
+    known = minima(point if done == steps else None) if callable(minima) else minima
+    near = 0 if rational else _NEAR * max(1.0, _distance(objective, visited[0], known))
+    arrived = [number for number, place in enumerate(visited) if _distance(objective, place, known) <= near]
+    stays = done in arrived and _distance(objective, moved, known) <= near
     beyond = "beyond all bounds" if max(map(abs, moved)) > _FAR else "where the function is not finite"
     ended = "" if done == steps else f"step {done + 1} leads to {objective.place(moved)}, {beyond}"
-    return Run(done, rational, tuple(rows), tuple(arrived), stays, _distance(objective, point, minima), ended)
+    return Run(done, rational, tuple(rows), tuple(arrived), stays, _distance(objective, point, known), ended)
 
 
 def _slope(objective: Objective, point: Sequence[Any]) -> list[Any] | None:
