@@ -194,3 +194,30 @@ def copying_cross_entropy(classes: int, spread: float, copied: float) -> float:
     apart = softmax_cross_entropy(classes, spread)
     larger, smaller = max(apart, copied), min(apart, copied)
     return larger + math.log1p(math.exp(smaller - larger))
+
+
+@law(
+    "initialization.tied_deviation",
+    Kind.BOUND,
+    Unit.VALUE,
+    subject=SoftmaxHeadSpec,
+    assumes=("the head shares the input embedding", "a normalised state", "targets independent of the logits"),
+    sources=(
+        "half of the excess for the spread, s^2/2 with s = sigma sqrt(d); half for the token just read, a share exp(sigma d)/v",
+        "initialization.head_spread and copied_logit with rho = 1",
+    ),
+)
+def tied_deviation(classes: int, width: int, excess: float = 0.1) -> float:
+    """A tied embedding of deviation min(sqrt(x/d), ln(1 + v (e^(x/2) - 1))/d) starts at most x nats above ln v.
+
+    The deviation, to be drawn from N(0, sigma^2); near 0.02 for the usual sizes.
+
+    >>> round(tied_deviation(8000, 256), 4), round(tied_deviation(400, 64), 4), round(tied_deviation(50257, 768), 4)
+    (0.0198, 0.0395, 0.0102)
+    """
+    _check(classes, 0.0)
+    _check_head(0.0, width)
+    if not excess > 0:
+        message = f"the first loss of a drawn head lies above ln v: an excess > 0 is needed; {excess} came"
+        raise InvariantError(message)
+    return min(math.sqrt(excess / width), math.log1p(classes * math.expm1(excess / 2)) / width)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from torchstone.core.evidence import Evidence, Relation
-from torchstone.core.quantity import Amount, Tolerance
+from torchstone.core.quantity import EXACT, Amount, Tolerance
 from torchstone.laws.initialization import copied_logit as copied_logit_law
 from torchstone.laws.initialization import freezing_spread as freezing
 from torchstone.laws.initialization import softmax_cross_entropy as first_loss
@@ -236,3 +236,37 @@ def copying_cross_entropy(part: Head, draws: Draws) -> Iterator[Evidence]:
             mean, drawn = sampling(part(logits, torch.randint(1, classes + 1, (300,), generator=draws.generator)))
             arguments = {"classes": classes, "spread": spread, "copied": copied}
             yield held(name, arguments, mean, Tolerance(BEFORE, drawn.sampling))
+
+
+def widest(part: Tied, draws: Draws, classes: int, width: int, excess: float) -> float:
+    """The largest deviation, to a thousandth, at which copied states start at most `excess` above ln v: by halving, on one draw."""
+    drawn, tokens = draws.normal(classes, width), torch.arange(min(classes, 100))
+    low, high = 0.0, 4 / math.sqrt(width)
+    while high - low > high / 1000:
+        middle = (low + high) / 2
+        logits = part(middle * drawn, tokens, torch.zeros(len(tokens), width, dtype=drawn.dtype))
+        # The mean over targets that know nothing of the logits.
+        above = (logits.logsumexp(1) - logits.mean(1)).mean().item() - math.log(classes)
+        low, high = (middle, high) if above <= excess else (low, middle)
+    return high
+
+
+@experiment(
+    "initialization.tied_deviation",
+    part=tied_head,
+    mutants={
+        "state not normalised": lambda e, t, x: functional.linear(e[t] + x, e) * e.shape[1],
+        "temperature 1/2": lambda e, t, x: 2 * tied_head(e, t, x),
+        "head times sqrt(d)": lambda e, t, x: tied_head(e, t, x) * math.sqrt(e.shape[1]),
+    },
+    how="random + worst state",
+)
+def tied_deviation(part: Tied, draws: Draws) -> Iterator[Evidence]:
+    """The state that copies most is the embedding itself: even so no less than the law's deviation stays within the excess."""
+    name = "initialization.tied_deviation"
+    drawn = zip(draws.integers(50, 1000, 2), draws.integers(16, 256, 2), strict=True)
+    for classes, width in [(446, 64), (2000, 32), (30, 16), (1000, 256), *drawn]:
+        for excess in (0.1, 0.5):
+            arguments = {"classes": classes, "width": width, "excess": excess}
+            found = widest(part, draws, classes, width, excess)
+            yield held(name, arguments, found, EXACT, Relation.AT_LEAST)

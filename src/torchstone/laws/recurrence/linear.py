@@ -10,15 +10,7 @@ from itertools import accumulate
 from torchstone.core.errors import InvariantError
 from torchstone.core.law import Kind, law
 from torchstone.core.quantity import Unit
-
-Vector = Sequence[float]
-Matrix = Sequence[Vector]
-
-
-def _check(rows: Sequence[Vector], width: int) -> None:
-    if width < 1 or any(len(row) != width for row in rows):
-        message = f"vectors of one width, one or more, are needed; widths {[len(row) for row in rows]} came where {width} is due"
-        raise InvariantError(message)
+from torchstone.laws.recurrence.matrices import Matrix, Vector, check, identity, product
 
 
 @law(
@@ -36,7 +28,7 @@ def cumulative_state(inputs: Sequence[Vector], initial: Vector) -> list[list[flo
     >>> cumulative_state([[1.0], [2.0], [3.0]], initial=[10.0])
     [[11.0], [13.0], [16.0]]
     """
-    _check(inputs, len(initial))
+    check(inputs, len(initial))
     states = accumulate(inputs, lambda state, row: [s + x for s, x in zip(state, row, strict=True)], initial=list(initial))
     return [list(state) for state in states][1:]
 
@@ -57,7 +49,7 @@ def identity_weight_gradient(states: Sequence[Vector]) -> list[list[list[float]]
     [[[3.0, 30.0], [0.0, 0.0]], [[0.0, 0.0], [3.0, 30.0]]]
     """
     width = len(states[0]) if states else 0
-    _check(states, width)
+    check(states, width)
     sums = [math.fsum(column) for column in zip(*states, strict=True)]
     return [[list(sums) if i == j else [0.0] * width for j in range(width)] for i in range(width)]
 
@@ -78,19 +70,11 @@ def recurrent_weight_gradient(states: Sequence[Vector], weight: Matrix) -> list[
     [[[5.0]]]
     """
     width = len(weight)
-    _check([*states, *weight], width)
+    check([*states, *weight], width)
     if not states:
         message = "the gradient after no step is 0 and needs no law; give h_0 to h_{t-1}, one state or more"
         raise InvariantError(message)
-    powers = list(accumulate(states[1:], lambda power, _: _product(weight, power), initial=_identity(width)))[::-1]
+    powers = list(accumulate(states[1:], lambda power, _: product(weight, power), initial=identity(width)))[::-1]
     terms = list(zip(powers, states, strict=True))
     axis = range(width)
     return [[[math.fsum(power[i][j] * state[k] for power, state in terms) for k in axis] for j in axis] for i in axis]
-
-
-def _identity(width: int) -> list[list[float]]:
-    return [[float(i == j) for j in range(width)] for i in range(width)]
-
-
-def _product(left: Matrix, right: Matrix) -> list[list[float]]:
-    return [[sum(a * b for a, b in zip(row, column, strict=True)) for column in zip(*right, strict=True)] for row in left]

@@ -1,0 +1,1 @@
+"""Questions about attention: over all pairs, local, and linear in the sequence."""

@@ -1,0 +1,1 @@
+"""Attention: local, separable, and by features of a kernel."""

@@ -1,0 +1,1 @@
+"""Normalisation held against its laws: the two maps, and stacks of layers."""
