@@ -43,7 +43,8 @@ def plain(query: Tensor, key: Tensor, value: Tensor, directions: Tensor) -> Tens
     queries = (along - along.amax(-1, keepdim=True)).exp()
     keys = (beside - beside.amax((-1, -2), keepdim=True)).exp()
     both = queries @ (keys.mT @ value)
-    return both / (queries @ keys.sum(-2).unsqueeze(-1))
+    output: Tensor = both / (queries @ keys.sum(-2).unsqueeze(-1))
+    return output
 
 
 def attentions(name: str, features: int) -> Attention | None:
