@@ -54,7 +54,7 @@ def errors() -> Iterator[None]:
         say(str(error))
         raise typer.Exit(FAILED) from None
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         raise typer.Exit(CLOSED) from None
     except SystemExit:  # how rich ends where the reader went away; nothing of ours raises it
         raise typer.Exit(CLOSED) from None
@@ -64,9 +64,16 @@ def errors() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full:
+            _drop_output()
         fault = f"a fault of torchstone itself: {told(error)}; please report it with the command that you ran"
         say("there is no room for the output: make some, or write it elsewhere" if full else fault)
         raise typer.Exit(FAILED) from None
+
+
+def _drop_output() -> None:
+    """What still lies in the buffer goes nowhere: Python's own flush at the end would fail again, with exit code 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str) -> None:
