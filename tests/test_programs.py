@@ -13,7 +13,7 @@ PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_sound_program_is_undisturbed_and_draws_no_finding(program, tmp_path):
     alone = run_bare(program, cwd=tmp_path)
-    watched = run_check("--no-trial", program, cwd=tmp_path)
+    watched = run_check(program, cwd=tmp_path)
     assert alone.code == 0, alone.err
     assert watched.out.startswith(alone.out), "the watched script printed something else"
     assert watched.err == alone.err

@@ -1,16 +1,18 @@
 """The verb `check`: watch, hold the laws, probe, try remedies, report. Never imports torch: the script runs in a child."""
 
+import functools
 import secrets
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchstone.checks.check import Check, changes_of, chosen, probe_of
+from torchstone.checks.check import Check, changes_of, chosen, look_of, probe_of
 from torchstone.checks.engine import Examination, examine
 from torchstone.core.errors import TorchstoneError, UsageError
-from torchstone.core.events import FaultRecorded, GradientCut, NonFiniteBorn, RunEnded, StepTaken, TorchLoaded
+from torchstone.core.events import FaultRecorded, RunEnded, StepTaken, TorchLoaded
 from torchstone.core.finding import Change, Finding, Severity
+from torchstone.core.looks import Probed
 from torchstone.core.recording import FILE, Recording, read_recording
 from torchstone.core.report import Report, RunSummary
 from torchstone.record.launch import launch
@@ -99,26 +101,29 @@ def _probe_and_try(plan: Plan, watched: Recording, checks: tuple[Check, ...], be
     seconds = _TRIAL_FACTOR * (ended.seconds if ended else 0) + _TRIAL_SLACK
     folder = Path(plan.folder)
     examination = examine(watched, checks)
-    if not examination.findings:
+    looks = {check.NAME: look for check in checks if (look := look_of(check, watched)) is not None}
+    if not examination.findings and not looks:
         return
     roots = (Path.cwd(), Path(plan.script.target).parent)
-    hidden = trials.made_since(began, roots, folder)
+    again = functools.partial(
+        trials.run_again, plan, hidden=trials.made_since(began, roots, folder), seconds=seconds, progress=progress
+    )
     wanted = [probe for check, finding in examination.findings if (probe := probe_of(check, finding, watched)) is not None]
-    for number, probe in enumerate(wanted):
-        trials.run_again(plan, f"probe-{number}", probe.step + 1, probe=probe, hidden=hidden, seconds=seconds, progress=progress)
+    for number, probe in enumerate(dict.fromkeys((*looks.values(), *wanted))):
+        again(f"probe-{number}", probe.step + 1, probe=probe)
     watched = _with_probes(watched, folder)
-    number = 0
-    for check, finding in examine(watched, checks).findings:
-        for change in changes_of(check, finding, watched)[0]:
-            trials.run_again(
-                plan, f"trial-{number:02}", watched.steps, change=change, hidden=hidden, seconds=seconds, progress=progress
-            )
-            number += 1
+    tried = (
+        (look_of(check, watched), change)
+        for check, finding in examine(watched, checks).findings
+        for change in changes_of(check, finding, watched)[0]
+    )
+    for number, (look, change) in enumerate(tried):
+        again(f"trial-{number:02}", watched.steps, change=change, probe=look)
 
 
 def _with_probes(watched: Recording, folder: Path) -> Recording:
     found = [event for _, probe, _ in trials.stored(folder, "probe") for event in probe.events]
-    return Recording((*watched.events, *(e for e in found if isinstance(e, NonFiniteBorn | GradientCut))), watched.schema)
+    return Recording((*watched.events, *(e for e in found if isinstance(e, Probed))), watched.schema)
 
 
 def assemble(

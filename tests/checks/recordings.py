@@ -1,7 +1,8 @@
 """Recordings written by hand: a header, what happened, and an end."""
 
-from torchstone.core.events import Place, RunEnded, RunStarted, StepTaken
+from torchstone.core.events import RunEnded, RunStarted, StepTaken
 from torchstone.core.evidence import Verdict
+from torchstone.core.place import Place
 from torchstone.core.recording import Recording
 
 LINE = Place("train.py", 12)

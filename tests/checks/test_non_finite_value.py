@@ -6,9 +6,11 @@ import pytest
 
 from checks.recordings import LINE, only_evidence, only_finding, recording, verdicts
 from torchstone.checks.autodiff import non_finite_value as check
-from torchstone.core.events import NonFiniteBorn, NonFiniteSeen, ParameterSeen, Place, RunStarted
+from torchstone.core.events import NonFiniteSeen, ParameterSeen, RunStarted
 from torchstone.core.evidence import Verdict
 from torchstone.core.finding import Probe, Severity
+from torchstone.core.looks import NonFiniteBorn
+from torchstone.core.place import Place
 from torchstone.core.recording import Recording
 
 LOSS = NonFiniteSeen(3, "loss", "", math.nan, Place("train.py", 20))

@@ -6,9 +6,10 @@ import pytest
 
 from checks.recordings import LINE, findings, only_evidence, only_finding, recording, verdicts
 from torchstone.checks.loss import probabilities_given_as_logits as check
-from torchstone.core.events import LossComputed, Place
+from torchstone.core.events import LossComputed
 from torchstone.core.evidence import Verdict
 from torchstone.core.finding import Severity
+from torchstone.core.place import Place
 
 BINARY = "binary_cross_entropy_with_logits"
 

@@ -18,11 +18,11 @@ from torchstone.core.events import (
     NonFiniteSeen,
     OptimizerSeen,
     ParametersExamined,
-    Place,
     RunEnded,
     RunStarted,
     StepTaken,
 )
+from torchstone.core.place import Place
 from torchstone.core.recording import FILE, SCHEMA, Recording, decode, encode, read_recording
 
 # Floats are written to seven digits.

@@ -1,6 +1,7 @@
 """A recording reaches the disk at once and stays small."""
 
-from torchstone.core.events import LossComputed, Place, RunStarted, StepTaken
+from torchstone.core.events import LossComputed, RunStarted, StepTaken
+from torchstone.core.place import Place
 from torchstone.core.recording import FILE, read_recording
 from torchstone.record.writer import DETAIL_BYTES, Writer
 

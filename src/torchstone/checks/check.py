@@ -21,7 +21,8 @@ HEADINGS = (
 class Check(Protocol):
     """A module of checks/<topic>/ satisfies this; its docstring is the finding's page.
 
-    Optional: `probe(finding, recording) -> Probe | None`, for findings whose place only a second run can name.
+    Optional: `look(recording) -> Probe | None`, for laws that only a second run can hold, asked where they apply at all; its
+    trials take the same look. `probe(finding, recording) -> Probe | None`, for findings whose place only a second run can name.
     """
 
     NAME: str
@@ -68,6 +69,15 @@ def _validate(module: ModuleType) -> None:
     if str(module.NAME) != file_name.replace("_", "-"):
         message = f"{module.__file__} names its finding {module.NAME!r}; file and finding have the same name"
         raise InvariantError(message)
+
+
+def look_of(check: Check, recording: Recording) -> Probe | None:
+    """The deep second look that a law needs before it can be held at all; a check that fails to say costs its own look only."""
+    ask = getattr(check, "look", None)
+    try:
+        return cast("Probe | None", ask(recording)) if ask is not None else None
+    except Exception:  # noqa: BLE001 - holding the law will fail likewise, and be told as a fault of ours
+        return None
 
 
 def probe_of(check: Check, finding: Finding, recording: Recording) -> Probe | None:

@@ -1,25 +1,12 @@
 """The events of a recording: frozen, plain, small. `step` counts optimizer steps finished before the event."""
 
 from dataclasses import dataclass
+from typing import get_args
+
+from torchstone.core.looks import Probed
+from torchstone.core.place import NOWHERE, Place
 
 SCHEMA_AT_WRITING = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A line of the user's own code."""
-
-    file: str = ""
-    line: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.file)
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.file else "(unknown line)"
-
-
-NOWHERE = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +150,21 @@ class LossComputed:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationCount:
+    """How often an operation stands in a graph: lower case, as autograd names it (`softmax`, `mkldnnrnnlayer`)."""
+
+    operation: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class BackwardCalled:
-    """A backward pass began (sampled steps only)."""
+    """A backward pass began (sampled steps only). operations: what its graph is made of, in the first steps."""
 
     step: int
     place: Place = NOWHERE
     value: float | None = None
+    operations: tuple[OperationCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,37 +228,6 @@ class NonFiniteSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class NonFiniteBorn:
-    """Probe: where the value that made it so was born.
-
-    kind: forward, backward, update (the optimizer's own arithmetic), data, parameter. largest: the largest finite
-    magnitude among the inputs.
-    """
-
-    step: int
-    kind: str
-    operation: str
-    value: str
-    place: Place = NOWHERE
-    module: str = ""
-    inputs: tuple[str, ...] = ()
-    largest: float = 0.0
-    shows_in: str = ""
-    shows_at: Place = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class GradientCut:
-    """Probe: an operation that autograd does not follow, on a value that depends on these parameters."""
-
-    operation: str
-    place: Place = NOWHERE
-    parameters: tuple[int, ...] = ()
-    names: tuple[str, ...] = ()
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class WritesDiverted:
     """Trial or probe: the user's paths whose writes went to a scratch folder instead."""
 
@@ -313,11 +278,10 @@ Event = (
     | ParametersExamined
     | StepTaken
     | NonFiniteSeen
-    | NonFiniteBorn
-    | GradientCut
     | WritesDiverted
     | ChangeApplied
     | FaultRecorded
     | RunEnded
+    | Probed
 )
-EVENTS: dict[str, type] = {kind.__name__: kind for kind in Event.__args__}
+EVENTS: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}

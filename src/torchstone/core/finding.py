@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A second look, at one step and in depth, when the place is not yet known. kind: `non-finite`, `gradient-cut`."""
+    """A second look at a run, in depth, up to one step. `kind` names a probe of torchstone.remedy."""
 
     kind: str
     step: int = 0

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from torchstone.core.events import NOWHERE, Event, GradientCarried, GroupSeen, OptimizerSeen, ParametersExamined, Place
+from torchstone.core.events import Event, GradientCarried, GroupSeen, OptimizerSeen, ParametersExamined
+from torchstone.core.place import NOWHERE, Place
 from torchstone.record import measure
 from torchstone.record.models import Models
 

@@ -1,5 +1,6 @@
 """Walks over the autograd graph: what made a tensor, which parameters it depends on."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -48,13 +49,13 @@ def makers(tensor: Tensor) -> set[str]:
     return found
 
 
-def leaves(root: Tensor | Node | None, limit: int = NODE_LIMIT) -> dict[int, Tensor]:
-    """Every leaf that a backward pass from here reaches, by `id`."""
+def leaves(root: Tensor | Node | None, operations: Counter[str] | None = None) -> dict[int, Tensor]:
+    """Every leaf that a backward pass from here reaches, by `id`; `operations` is told how often each of them is passed."""
     start = root.grad_fn if isinstance(root, Tensor) else root
     found: dict[int, Tensor] = {}
     waiting = [start] if start is not None else []
     seen: set[Node] = set()
-    while waiting and len(seen) < limit:
+    while waiting and len(seen) < NODE_LIMIT:
         node = waiting.pop()
         if node in seen:
             continue
@@ -62,6 +63,8 @@ def leaves(root: Tensor | Node | None, limit: int = NODE_LIMIT) -> dict[int, Ten
         variable = getattr(node, "variable", None) if node.name().endswith("AccumulateGrad") else None
         if variable is not None:
             found[id(variable)] = variable
+        elif operations is not None:
+            operations[operation(node)] += 1
         waiting.extend(_before(node))
     return found
 

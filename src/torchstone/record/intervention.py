@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from torchstone.core.events import Place
+    from torchstone.core.place import Place
     from torchstone.record.watcher import Watcher
 
 

@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
-from torchstone.core.events import NOWHERE, Event, ModelSeen, ParameterSeen, Place
+from torchstone.core.events import Event, ModelSeen, ParameterSeen
+from torchstone.core.place import NOWHERE, Place
 from torchstone.record import measure
 from torchstone.record.source import name_of, user_place
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 
-from torchstone.core.events import NOWHERE, Place
+from torchstone.core.place import NOWHERE, Place
 
 _OWN = str(Path(__file__).resolve().parents[1]) + os.sep
 

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -12,18 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from torchstone.core.events import (
-    NOWHERE,
     BackwardCalled,
     Event,
     FaultRecorded,
     LossComputed,
     NonFiniteSeen,
+    OperationCount,
     ParametersExamined,
     PhaseSeen,
-    Place,
     RunEnded,
     StepTaken,
 )
+from torchstone.core.place import NOWHERE, Place
 from torchstone.record import graph, measure
 from torchstone.record.describe import loss as describe_loss
 from torchstone.record.gradients import Optimizers, examine
@@ -37,6 +38,7 @@ R = TypeVar("R")
 _FAULT_LIMIT = 5
 _LOSSES_A_STEP = 32
 _PENDING = 16
+_OPERATIONS = 60  # kinds of operations noted of a graph, the most frequent first
 _LEAVES_UNTIL = 2  # what lies outside every model's tree is there from the start; the walk is not free
 
 
@@ -219,10 +221,12 @@ class Watcher:
             for followed in self.optimizers.all():
                 followed.backward_begins(self._backward_place)
         if self.deep and isinstance(root, Tensor):
+            operations: Counter[str] = Counter()
             if self.step <= _LEAVES_UNTIL:
-                self._leaves.extend(graph.leaves(root).values())
+                self._leaves.extend(graph.leaves(root, operations).values())
             value = self._root if isinstance(self._root, float) else None
-            self.emit([BackwardCalled(self.step, self._backward_place, value)])
+            counted = tuple(OperationCount(*item) for item in operations.most_common(_OPERATIONS))
+            self.emit([BackwardCalled(self.step, self._backward_place, value, counted)])
 
     def _value(self, root: object) -> Tensor | float | None:
         if not (isinstance(root, Tensor) and measure.is_plain(root)) or root.numel() != 1:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchstone.core.events import NonFiniteBorn, Place
+from torchstone.core.looks import NonFiniteBorn
+from torchstone.core.place import Place
 from torchstone.core.quantity import format_number
 from torchstone.record import graph, measure
 from torchstone.record.source import shown

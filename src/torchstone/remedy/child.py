@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def _interventions(plan: Plan) -> Sequence["Intervention"]:
     if not plan.changes and plan.probe is None:
         return ()
-    from torchstone.remedy.interventions import build
+    from torchstone.remedy.building import build
 
     return build(plan)
 

@@ -32,7 +32,7 @@ def run_again(
     """Run the watched script again in its own folder under the recording, its output kept in a file."""
     folder = Path(watched.folder) / name
     plan = dataclasses.replace(
-        watched, folder=str(folder), steps=steps, seconds=seconds, purpose="probe" if probe else "trial",
+        watched, folder=str(folder), steps=steps, seconds=seconds, purpose="trial" if change else "probe",
         changes=(change,) if change else (), probe=probe, hidden=tuple(hidden),
     )
     title = f"trying: {change.title}" if change else "looking closer"

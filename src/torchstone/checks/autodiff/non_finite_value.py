@@ -60,9 +60,10 @@ IEEE 754-2019, section 7; Griewank and Walther 2008, section 2.1; torch.autograd
 
 from collections.abc import Iterator, Sequence
 
-from torchstone.core.events import NonFiniteBorn, NonFiniteSeen, ParameterSeen, RunEnded
+from torchstone.core.events import NonFiniteSeen, ParameterSeen, RunEnded
 from torchstone.core.evidence import Evidence, Site
 from torchstone.core.finding import Change, Finding, Probe, Severity
+from torchstone.core.looks import NonFiniteBorn
 from torchstone.core.quantity import Quantity, Unit
 from torchstone.core.recording import Recording
 from torchstone.laws import autodiff

@@ -59,9 +59,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torchstone.core.events import GradientCut, ModelSeen, OptimizerSeen, ParameterSeen, ParametersExamined
+from torchstone.core.events import ModelSeen, OptimizerSeen, ParameterSeen, ParametersExamined
 from torchstone.core.evidence import Evidence, Site
 from torchstone.core.finding import Change, Finding, Probe, Severity
+from torchstone.core.looks import GradientCut
 from torchstone.core.quantity import Quantity, Unit
 from torchstone.core.recording import Recording
 from torchstone.laws import optimization

@@ -1,0 +1,52 @@
+"""Changes of parameters: their first values, and which of them an optimizer holds."""
+
+import torch
+from torch import Tensor
+
+from torchstone.record import measure
+from torchstone.record.watcher import Watcher
+from torchstone.remedy.interventions.applied import Applied, items, number, parameter_of, whole
+
+
+class ScaleParameters(Applied):
+    """Multiply parameters before the first forward pass: the same draw with another standard deviation."""
+
+    KIND = "scale-parameters"
+
+    def model_seen(self, watcher: Watcher) -> None:
+        """Scale them as soon as their model is known."""
+        self._scale(watcher, [parameter_of(watcher, number) for number in items(self.arguments["numbers"])])
+
+    def optimizer_built(self, watcher: Watcher, optimizer: torch.optim.Optimizer) -> None:
+        """Weights in no module are known by their place in the optimizer."""
+        given = [p for group in optimizer.param_groups for p in group["params"]]
+        places = [whole(place) for place in items(self.arguments.get("places"))]
+        if places and max(places) < len(given):
+            self._scale(watcher, [given[place] for place in places])
+
+    def _scale(self, watcher: Watcher, found: list[Tensor | None]) -> None:
+        if self.said or any(parameter is None for parameter in found):
+            return
+        with measure.unseen():
+            for parameter, factor in zip(found, items(self.arguments["factors"]), strict=True):
+                if parameter is not None:
+                    parameter.mul_(number(factor))
+        self.applied(watcher, f"{len(found)} tensors")
+
+
+class AddParameters(Applied):
+    """Give the optimizer parameters that it lacks, from its first step on."""
+
+    KIND = "add-parameters"
+
+    def before_step(self, watcher: Watcher, optimizer: torch.optim.Optimizer) -> None:
+        """Add them as a group with the optimizer's defaults."""
+        watcher.emit(watcher.models.refresh(watcher.step))
+        watcher.learn_reached()
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        found = [parameter_of(watcher, number) for number in items(self.arguments["numbers"])]
+        missing = [p for p in found if p is not None and id(p) not in held and p.requires_grad]
+        if missing and not self.said:
+            options = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
+            optimizer.add_param_group({**options, "params": missing})
+            self.applied(watcher, f"{len(missing)} tensors")
