@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check install docs bench clean
+.PHONY: demo test extended check install docs bench clean
 
 demo: $(INSTALLED)  ## install, then check a real training script that has a real bug
 	@echo "torchstone check examples/summarizer_normal_init.py --steps 60   (the run, then one run for each remedy)"
@@ -12,6 +12,9 @@ demo: $(INSTALLED)  ## install, then check a real training script that has a rea
 
 test: $(INSTALLED)  ## install, then every check and test
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+extended: $(INSTALLED)  ## the same, with every style of script that findings are held against
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check --extended
 
 check: test
 

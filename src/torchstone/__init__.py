@@ -1,9 +1,9 @@
 """torchstone: PyTorch code held against the laws of deep learning.
 
-`check` runs a training script (or a function of yours) and reports which laws it breaks; `watch` does so for a block of
-code, in a notebook or a test; `prove` holds every law against its running part; `solve` has the inverse questions; `trace` makes
-derivative tables; `answer` answers the documents' questions; `explain` is the page of a finding or a law; `parts` are the systems
-as PyTorch objects. Everything is imported on first use: the laws need no torch.
+`check` runs a training script (or a function of yours) and reports which laws it breaks; `watch` does so for a block of code, in a
+notebook or a test; `prove` holds every law against its running part; `solve` has the inverse questions; `trace` makes derivative
+tables; `study` trains what no closed form settles; `answer` answers the documents' questions; `explain` is the page of a finding
+or a law; `parts` are the systems as PyTorch objects. Everything is imported on first use: the laws need no torch.
 """
 
 from importlib import import_module
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from torchstone.explaining import explain
     from torchstone.problems.answering import answer
     from torchstone.proofs.proving import prove
+    from torchstone.studies.running import study
     from torchstone.traces.tracing import trace, trace_function
     from torchstone.watching import Watched, check, watch
 
 __version__ = "0.1.0"
-__all__ = ["Watched", "answer", "check", "explain", "parts", "prove", "solve", "trace", "trace_function", "watch"]
+__all__ = ["Watched", "answer", "check", "explain", "parts", "prove", "solve", "study", "trace", "trace_function", "watch"]
 
 _HOMES = {
     "check": "watching",
@@ -27,6 +28,7 @@ _HOMES = {
     "explain": "explaining",
     "answer": "problems.answering",
     "prove": "proofs.proving",
+    "study": "studies.running",
     "trace": "traces.tracing",
     "trace_function": "traces.tracing",
 }

@@ -1,6 +1,8 @@
 """The verb `check`: watch, hold the laws, probe, try remedies, report. Never imports torch: the script runs in a child."""
 
+import contextlib
 import functools
+import os
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -9,18 +11,21 @@ from pathlib import Path
 
 from torchstone.checks.check import Check, changes_of, chosen, look_of, probe_of
 from torchstone.checks.engine import Examination, examine
-from torchstone.core.errors import TorchstoneError, UsageError
-from torchstone.core.events import FaultRecorded, RunEnded, StepTaken, TorchLoaded
+from torchstone.core.errors import RecordingError, TorchstoneError, UsageError
+from torchstone.core.events import FaultRecorded, ReplicaState, RunEnded, TorchLoaded
 from torchstone.core.finding import Change, Finding, Severity
 from torchstone.core.looks import Probed
 from torchstone.core.recording import FILE, Recording, read_recording
 from torchstone.core.report import Report, RunSummary
+from torchstone.core.steps import StepTaken
 from torchstone.record.launch import launch
 from torchstone.record.plan import DEFAULT_STEPS, Plan, Script
+from torchstone.record.ranks import Ranks
 from torchstone.remedy import trial as trials
 from torchstone.remedy.trial import Progress
 
 _TRIAL_FACTOR, _TRIAL_SLACK = 4.0, 60.0
+_LAUNCHERS = {"torchrun", "torch.distributed.run", "torch.distributed.launch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,8 @@ def check_script(script: Script, options: Options, progress: Progress | None = N
     """Check a script from the first run to the report. UsageError for what cannot be checked at all."""
     checks = options.validate()
     script.validate()
-    if options.record is not None:
+    ranks = Ranks.around(os.environ)
+    if options.record is not None and (ranks is None or not ranks.rank):
         return _check_in(options.record, script, options, checks, progress)
     with tempfile.TemporaryDirectory(prefix="torchstone-", ignore_cleanup_errors=True) as folder:
         return _check_in(Path(folder), script, options, checks, progress)
@@ -60,6 +66,9 @@ def _check_in(folder: Path, script: Script, options: Options, checks: tuple[Chec
     _make_room(folder)
     plan = Plan(script, str(folder.resolve()), secrets.randbits(64), options.steps, options.seconds)
     began = trials.now()
+    ranks = Ranks.around(os.environ)
+    if ranks is not None:
+        ranks.announce()
     code = launch(plan)
     exit_code = 128 - code if code < 0 else code
     if not (folder / FILE).exists():
@@ -67,7 +76,15 @@ def _check_in(folder: Path, script: Script, options: Options, checks: tuple[Chec
         raise TorchstoneError(message)
     watched = read_recording(folder)
     notes: list[str] = []
-    if options.trial and code not in trials.INTERRUPTED and code >= 0 and watched.steps:
+    parallel = watched.first(ReplicaState) is not None
+    if ranks is not None and not parallel:
+        ranks.leave()  # independent runs that were started together
+    elif ranks is not None and ranks.rank:
+        ranks.hand_in(watched, failed=exit_code != 0)
+        return Report(_summary(watched, exit_code, ranks.rank), fail_on=options.fail_on)
+    elif ranks is not None:
+        ranks.take(folder)
+    if options.trial and not parallel and code not in trials.INTERRUPTED and code >= 0 and watched.steps:
         try:
             _probe_and_try(plan, watched, checks, began, progress)
         except KeyboardInterrupt:
@@ -86,8 +103,9 @@ def _make_room(folder: Path) -> None:
             raise UsageError(message)
         for old in folder.glob("trial-*/events.jsonl"):
             old.unlink()
-        for old in folder.glob("probe-*/events.jsonl"):
-            old.unlink()
+        for kind in ("probe", "rank"):
+            for old in folder.glob(f"{kind}-*/events.jsonl"):
+                old.unlink()
         (folder / FILE).touch()
         (folder / FILE).unlink()
     except OSError as error:
@@ -130,11 +148,20 @@ def assemble(
     folder: Path, checks: Sequence[Check], options: Options, exit_code: int = 0, notes: tuple[str, ...] = ()
 ) -> Report:
     """The report of everything stored in a folder: the same right after a check and years later."""
-    recording = _with_probes(read_recording(folder), folder)
+    recording = _with_ranks(_with_probes(read_recording(folder), folder), folder)
     examination = examine(recording, checks)
     tried = {_key(plan.changes[0]): recorded for plan, recorded, _ in trials.stored(folder, "trial") if plan.changes}
     findings = tuple(_with_remedies(check, finding, recording, tried, options) for check, finding in examination.findings)
     return report_of(recording, examination, findings, options.fail_on, exit_code, (*notes, *_trial_notes(folder)))
+
+
+def _with_ranks(watched: Recording, folder: Path) -> Recording:
+    """The states of the other ranks of the same run, if they were watched too."""
+    found: list[ReplicaState] = []
+    for path in sorted(folder.glob("rank-*")):
+        with contextlib.suppress(RecordingError):
+            found.extend(read_recording(path).of(ReplicaState))
+    return Recording((*watched.events, *found), watched.schema)
 
 
 def _key(change: Change) -> str:
@@ -184,7 +211,7 @@ def report_of(
     )
 
 
-def _summary(recording: Recording, exit_code: int) -> RunSummary:
+def _summary(recording: Recording, exit_code: int, rank: int = 0) -> RunSummary:
     ended = recording.first(RunEnded)
     losses = [step.loss for step in recording.of(StepTaken) if step.loss is not None]
     last = recording.of(StepTaken)[-1].seconds if recording.steps else 0.0
@@ -192,7 +219,7 @@ def _summary(recording: Recording, exit_code: int) -> RunSummary:
     return RunSummary(
         started.script, started.arguments, recording.steps, ended.backward_passes if ended else 0,
         ended.seconds if ended else last, ended.reason if ended else "killed", exit_code,
-        losses[0] if losses else None, losses[-1] if losses else None,
+        losses[0] if losses else None, losses[-1] if losses else None, rank,
     )
 
 
@@ -210,6 +237,13 @@ def _run_notes(recording: Recording, run: RunSummary) -> tuple[str, ...]:
         notes.append(f"nothing to hold: the script never imported torch (it ran {run.seconds:.1f} s)")
     elif not run.steps and not (ended and ended.backward_passes):
         notes.append(f"nothing to hold: no backward pass seen in {run.seconds:.1f} s")
+    if Path(run.script).name in _LAUNCHERS or run.script in _LAUNCHERS:
+        notes.append("ranks are processes of their own; each is watched with `torchrun ... -m torchstone check SCRIPT`")
+    if recording.first(ReplicaState) is not None:
+        ranks = len({state.rank for state in recording.of(ReplicaState)})
+        notes.append(
+            f"rank 0 reports, {ranks} ranks were seen; no second run was made, in which one rank would wait for the others"
+        )
     if ended and ended.dropped:
         notes.append(f"{ended.dropped} detailed events were left out to keep the recording small")
     return tuple(notes)

@@ -1,9 +1,10 @@
 """Recordings written by hand: a header, what happened, and an end."""
 
-from torchstone.core.events import RunEnded, RunStarted, StepTaken
+from torchstone.core.events import RunEnded, RunStarted
 from torchstone.core.evidence import Verdict
 from torchstone.core.place import Place
 from torchstone.core.recording import Recording
+from torchstone.core.steps import StepTaken
 
 LINE = Place("train.py", 12)
 

@@ -10,7 +10,8 @@ from checks.recordings import recording
 from torchstone.checks.check import all_checks, chosen, find_check, probe_of
 from torchstone.checks.engine import examine
 from torchstone.core.errors import UsageError
-from torchstone.core.events import GradientCarried, NonFiniteSeen
+from torchstone.core.events import NonFiniteSeen
+from torchstone.core.steps import GradientCarried
 
 TESTS = Path(__file__).parents[1]
 ALONE = """
@@ -18,7 +19,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from checks.recordings import only_finding, recording
 from torchstone.checks.optimization import gradients_accumulated_across_steps as check
-from torchstone.core.events import GradientCarried
+from torchstone.core.steps import GradientCarried
 of = recording(GradientCarried(1, 0, 2.0, 2.0))
 print(only_finding(check, of).code, check.changes(only_finding(check, of), of)[0].kind)
 print([name for name in ("torch", "numpy") if name in sys.modules])

@@ -4,10 +4,10 @@ import pytest
 
 from checks.recordings import LINE, findings, only_evidence, only_finding, recording, verdicts
 from torchstone.checks.optimization import gradients_accumulated_across_steps as check
-from torchstone.core.events import GradientCarried, OptimizerSeen
 from torchstone.core.evidence import Verdict
 from torchstone.core.finding import Severity
 from torchstone.core.place import Place
+from torchstone.core.steps import GradientCarried, OptimizerSeen
 
 STEP = Place("train.py", 13)
 

@@ -6,10 +6,11 @@ import pytest
 
 from checks.recordings import LINE, findings, only_evidence, only_finding, recording, verdicts
 from torchstone.checks.initialization import initial_loss_above_uniform as check
-from torchstone.core.events import CopiedToken, GroupSeen, LossComputed, OptimizerSeen, ParameterSeen, ParametersExamined
+from torchstone.core.events import CopiedToken, LossComputed, ParameterSeen
 from torchstone.core.evidence import Verdict
 from torchstone.core.finding import Severity
 from torchstone.core.place import Place
+from torchstone.core.steps import GroupSeen, OptimizerSeen, ParametersExamined
 
 MADE = Place("train.py", 5)
 HOLDS, BROKEN, UNDECIDED = Verdict.HOLDS, Verdict.BROKEN, Verdict.UNDECIDED

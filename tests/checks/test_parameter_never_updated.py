@@ -4,11 +4,12 @@ import pytest
 
 from checks.recordings import LINE, findings, only_evidence, only_finding, recording, verdicts
 from torchstone.checks.optimization import parameter_never_updated as check
-from torchstone.core.events import GroupSeen, ModelSeen, OptimizerSeen, ParameterSeen, ParametersExamined
+from torchstone.core.events import ModelSeen, ParameterSeen
 from torchstone.core.evidence import Verdict
 from torchstone.core.finding import Probe, Severity
 from torchstone.core.looks import GradientCut
 from torchstone.core.place import Place
+from torchstone.core.steps import GroupSeen, OptimizerSeen, ParametersExamined
 
 HOLDS, BROKEN, UNDECIDED = Verdict.HOLDS, Verdict.BROKEN, Verdict.UNDECIDED
 

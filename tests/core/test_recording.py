@@ -10,20 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from torchstone.core.errors import RecordingError
-from torchstone.core.events import (
-    EVENTS,
-    CopiedToken,
-    GroupSeen,
-    LossComputed,
-    NonFiniteSeen,
-    OptimizerSeen,
-    ParametersExamined,
-    RunEnded,
-    RunStarted,
-    StepTaken,
-)
+from torchstone.core.events import EVENTS, CopiedToken, LossComputed, NonFiniteSeen, RunEnded, RunStarted
 from torchstone.core.place import Place
 from torchstone.core.recording import FILE, SCHEMA, Recording, decode, encode, read_recording
+from torchstone.core.steps import GroupSeen, OptimizerSeen, ParametersExamined, StepTaken
 
 # Floats are written to seven digits.
 WRITTEN = 1e-6

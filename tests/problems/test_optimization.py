@@ -4,7 +4,7 @@ import pytest
 
 from torchstone.core.problem import Judgement, Posted, Solved
 from torchstone.problems.answering import all_questions
-from torchstone.problems.optimization import one_step_learning_rate, two_step_momentum
+from torchstone.problems.optimization.descent import one_step_learning_rate, two_step_momentum
 
 QUESTIONS = {"A2.1": (one_step_learning_rate, "learning_rate"), "A2.2": (two_step_momentum, "momentum")}
 

@@ -8,7 +8,7 @@ from torch.optim import optimizer as optim_module
 
 import torchstone
 from torchstone.core.errors import UsageError
-from torchstone.core.events import StepTaken
+from torchstone.core.steps import StepTaken
 
 
 def state_of_torch():

@@ -1,8 +1,9 @@
 """A recording reaches the disk at once and stays small."""
 
-from torchstone.core.events import LossComputed, RunStarted, StepTaken
+from torchstone.core.events import LossComputed, RunStarted
 from torchstone.core.place import Place
 from torchstone.core.recording import FILE, read_recording
+from torchstone.core.steps import StepTaken
 from torchstone.record.writer import DETAIL_BYTES, Writer
 
 

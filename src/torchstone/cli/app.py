@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from torchstone.core.errors import UsageError, told
+from torchstone.core.files import whole
 
 app = typer.Typer(
     name="torchstone",
@@ -108,17 +109,12 @@ def write(path: Path | None, text: str) -> None:
     """Write a whole file or none of it; a link stays a link, and a pipe or a device is written to as it is."""
     if path is None:
         return
-    target = path.resolve()
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")
             return
-        try:
+        with whole(path.resolve()) as part:
             part.write_text(text, encoding="utf-8")
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -66,6 +66,8 @@ def check(  # noqa: PLR0913 - one parameter an option
         writable(json)
         with progress() as shown:
             report = check_script(Script(script, tuple(arguments or ()), as_module), options, shown)
+        if report.run.rank:  # rank 0 reports for all
+            raise typer.Exit(report.exit_code)
         _show(report, json)
 
 

@@ -5,6 +5,15 @@ from typing import get_args
 
 from torchstone.core.looks import Probed
 from torchstone.core.place import NOWHERE, Place
+from torchstone.core.steps import (
+    GradientCarried,
+    GradientsClipped,
+    ModesSeen,
+    OptimizerSeen,
+    ParametersExamined,
+    ScheduleFollowed,
+    StepTaken,
+)
 
 SCHEMA_AT_WRITING = 1
 
@@ -63,7 +72,7 @@ class ParameterSeen:
 
     origin: `registered` in a model, `unregistered-module` (its module is in no model's tree),
     `attribute` (a tensor kept on a module but not registered), `optimizer` (known to an optimizer only), `free` (in no
-    module: weights of a functional program).
+    module: weights of a functional program). owner: the class of the module that holds it, where one does.
     """
 
     parameter: int
@@ -79,26 +88,7 @@ class ParameterSeen:
     deviation: float = 0.0
     loaded: bool = False
     step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class GroupSeen:
-    """A parameter group of an optimizer."""
-
-    learning_rate: float = 0.0
-    weight_decay: float = 0.0
-    parameters: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizerSeen:
-    """An optimizer at its first step, or again when its groups changed."""
-
-    optimizer: int
-    class_name: str
-    groups: tuple[GroupSeen, ...] = ()
-    place: Place = NOWHERE
-    step: int = 0
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,61 +149,60 @@ class OperationCount:
 
 @dataclass(frozen=True, slots=True)
 class BackwardCalled:
-    """A backward pass began (sampled steps only). operations: what its graph is made of, in the first steps."""
+    """A backward pass began (sampled steps only). operations: what its graph is made of, in the first steps.
+
+    drawn: whether torch's random numbers have gone on since the optimizer step before (after the first two steps).
+    """
 
     step: int
     place: Place = NOWHERE
     value: float | None = None
     operations: tuple[OperationCount, ...] = ()
+    drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class GradientCarried:
-    """Norms of one optimizer's gradients across the border of a step.
-
-    consumed: right after its last step. carried: what of it still lay, unaltered, in the buffers when every
-    backward pass since had begun. altered: what lay there but had been changed in between. used: at this step, if
-    anything was carried.
-    """
+class RecomputedSeen:
+    """A backward pass ran a part of the forward pass again (sampled steps; once)."""
 
     step: int
-    optimizer: int
-    consumed: float = 0.0
-    carried: float = 0.0
-    altered: float = 0.0
-    used: float = 0.0
-    backward_passes: int = 0
-    place: Place = NOWHERE
-    step_place: Place = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
-class ParametersExamined:
-    """The state of parameters just before an optimizer step, in columns.
+class ReplicaState:
+    """A rank's parameters and gradients before an optimizer step, or at the end: digests, equal where every bit is.
 
-    gradient: its norm, or None where there is no gradient. changed: since the run began. ran: whether the
-    owning module ran with gradients on (2), without (1), or not at all (0) so far. reached: by a backward pass of the
-    first steps, whatever became of the gradient since.
+    ranks: those that hold the same parameters, if a data-parallel wrapper says so (`wrapped`), else all. parameters: the
+    first one of each piece; digests, gradients: of the pieces. wrappers: how many were built so far; called: whether the newest
+    was seen to run with gradients on; syncs: whether its last forward pass was to be averaged; hook: what averages in its
+    place. sharded: parameters are spread over the ranks. recent: before the steps `at`, since the last state, a digest of a few.
     """
 
     step: int
+    rank: int
+    optimizer: int = 0
+    ranks: tuple[int, ...] = ()
     parameters: tuple[int, ...] = ()
-    gradient: tuple[float | None, ...] = ()
-    changed: tuple[bool, ...] = ()
-    ran: tuple[int, ...] = ()
-    trainable: tuple[bool, ...] = ()
-    reached: tuple[bool, ...] = ()
+    digests: tuple[int, ...] = ()
+    gradients: tuple[int, ...] = ()
+    place: Place = NOWHERE
+    wrapped: bool = False
+    wrappers: int = 0
+    called: bool = False
+    syncs: bool = True
+    hook: str = ""
+    sharded: bool = False
+    at: tuple[int, ...] = ()
+    recent: tuple[int, ...] = ()
     final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class StepTaken:
-    """An optimizer step ended. loss: the last backward root's value; seconds: since torch was imported."""
+class CheckpointWithoutGradient:
+    """A reentrant checkpoint ran while gradients were on, and none of its inputs asked for one: nothing inside is trained."""
 
     step: int
-    optimizer: int = 0
-    loss: float | None = None
-    seconds: float = 0.0
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +263,15 @@ Event = (
     | OptimizerSeen
     | LossComputed
     | BackwardCalled
+    | RecomputedSeen
+    | ReplicaState
     | GradientCarried
     | ParametersExamined
+    | CheckpointWithoutGradient
     | StepTaken
+    | GradientsClipped
+    | ScheduleFollowed
+    | ModesSeen
     | NonFiniteSeen
     | WritesDiverted
     | ChangeApplied

@@ -7,7 +7,7 @@ from enum import StrEnum
 from torchstone.core.errors import InvariantError
 from torchstone.core.evidence import Evidence, Verdict
 
-_NAME = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 _CODE = re.compile(r"TS\d{3}")
 
 

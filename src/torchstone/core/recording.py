@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from torchstone.core.errors import RecordingError
-from torchstone.core.events import EVENTS, Event, RunEnded, RunStarted, StepTaken
+from torchstone.core.events import EVENTS, Event, RunEnded, RunStarted
+from torchstone.core.steps import StepTaken
 
 SCHEMA = 1
 FILE = "events.jsonl"

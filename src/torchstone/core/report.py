@@ -8,7 +8,7 @@ from torchstone.core.finding import Finding, Severity
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The watched run in a few numbers."""
+    """The watched run in a few numbers. Of the ranks of one run, only rank 0 has a report to show."""
 
     script: str
     arguments: tuple[str, ...] = ()
@@ -19,6 +19,7 @@ class RunSummary:
     exit_code: int = 0
     first_loss: float | None = None
     last_loss: float | None = None
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

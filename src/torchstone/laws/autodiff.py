@@ -274,3 +274,41 @@ def non_finite_values(poles: int, overflows: int = 0) -> int:
         message = f"poles and overflows are counted from zero; {poles}, {overflows} came"
         raise InvariantError(message)
     return poles + overflows
+
+
+@law(
+    "autodiff.other_samples",
+    Kind.COUNT,
+    Unit.COUNT,
+    assumes=("no statistics of the batch enter (batch normalisation in training, contrastive losses)", "general position"),
+    sources=("the loss of a batch is a sum with one term a sample: d loss_i / d x_j = 0 for i != j",),
+)
+def other_samples(samples: int, *, apart: bool = True) -> int:
+    """The loss of one sample depends on none of the other n - 1 samples in its batch; where they are mixed, on all of them.
+
+    >>> other_samples(32), other_samples(32, apart=False)
+    (0, 31)
+    """
+    if samples < 1:
+        message = f"a batch of at least 1 sample is needed; {samples} came"
+        raise InvariantError(message)
+    return 0 if apart else samples - 1
+
+
+@law(
+    "autodiff.recomputed_share",
+    Kind.EXPECTATION,
+    Unit.RATIO,
+    assumes=("the same inputs, parameters and state", "deterministic kernels", "dropout is what draws, if anything does"),
+    sources=("Chen et al. 2016, section 4", "two independent masks differ where one of the two keeps"),
+)
+def recomputed_share(drop: float, *, restored: bool = True) -> float:
+    """Values computed again for the backward pass are the same; with other random numbers dropout changes 2 p (1 - p) of them.
+
+    >>> recomputed_share(0.1), recomputed_share(0.5, restored=False)
+    (0.0, 0.5)
+    """
+    if not 0 <= drop <= 1:
+        message = f"a share from 0 to 1 is dropped; {drop} came"
+        raise InvariantError(message)
+    return 0.0 if restored else 2 * drop * (1 - drop)

@@ -221,3 +221,27 @@ def tied_deviation(classes: int, width: int, excess: float = 0.1) -> float:
         message = f"the first loss of a drawn head lies above ln v: an excess > 0 is needed; {excess} came"
         raise InvariantError(message)
     return min(math.sqrt(excess / width), math.log1p(classes * math.expm1(excess / 2)) / width)
+
+
+@law(
+    "initialization.lost_layer",
+    Kind.BOUND,
+    Unit.RATIO,
+    assumes=("a step of gradient descent so small that the loss falls by lr times the squared gradient", "rounded to nearest"),
+    sources=(
+        "Glorot and Bengio 2010, section 4.2.1: gradients of equal variance in every layer",
+        "the squares of the layers' gradients add up, and what is below eps/4 of a sum is rounded away: IEEE 754-2019, section 4.3",
+    ),
+)
+def lost_layer(resolution: float) -> float:
+    """A layer shows in the fall of the loss only if its gradient is at least sqrt(eps)/2 of that of the layer with the largest.
+
+    `resolution` is eps, the distance from 1 to the next number. With the right gain all layers have the ratio 1.
+
+    >>> round(lost_layer(2.0**-23), 6)
+    0.000173
+    """
+    if not 0 < resolution <= 1:
+        message = f"a resolution above 0 and at most 1 is needed; {resolution} came"
+        raise InvariantError(message)
+    return math.sqrt(resolution) / 2

@@ -46,6 +46,26 @@ def uniform_cross_entropy(classes: int) -> float:
 
 
 @law(
+    "loss.uniform_accuracy",
+    Kind.EXPECTATION,
+    Unit.RATIO,
+    subject=LossSpec,
+    assumes=("as many rows of each class", "predictions drawn independently of the targets"),
+    sources=("derivation: the sum over classes of P(predicted = c) / k, whatever the predictions favour",),
+)
+def uniform_accuracy(classes: int) -> float:
+    """Predictions that know nothing of the targets hit 1/k of them, on average over draws, where classes are equally frequent.
+
+    A single untrained network's may lie off it: what its features happen to tell of the classes differs from draw to draw.
+
+    >>> uniform_accuracy(4)
+    0.25
+    """
+    _classes(classes)
+    return 1 / classes
+
+
+@law(
     "loss.uniform_binary_cross_entropy",
     Kind.BOUND,
     Unit.NATS,

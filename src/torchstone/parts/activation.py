@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from torchstone.core.errors import UsageError
 
+__all__ = ["Affine", "LogLU", "sigmoid_to_tanh"]
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _ACCEPTED = "an nn.Sequential (nested ones too) of plain nn.Linear and nn.Sigmoid is accepted"
 

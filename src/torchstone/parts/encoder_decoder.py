@@ -14,6 +14,8 @@ from torchstone.core.errors import UsageError
 from torchstone.laws.initialization import tied_deviation
 from torchstone.parts.transformer import Activation, TransformerDecoderLayer, TransformerEncoderLayer
 
+__all__ = ["EncoderDecoder"]
+
 
 class EncoderDecoder(nn.Module):
     """The transformer that reads one sequence of tokens and writes another; one matrix embeds the words and is the head.

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from torchstone.core.errors import UsageError
 
+__all__ = ["Demean", "LayerNorm", "Normalize", "demean", "normalize"]
+
 Shape = int | Sequence[int]
 _NARROW = {torch.float16, torch.bfloat16}
 

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from torchstone.core.errors import UsageError
 
+__all__ = ["TransformerDecoderLayer", "TransformerEncoderLayer", "residual"]
+
 Activation = Callable[[Tensor], Tensor]
 _ACTIVATIONS: dict[str, Activation] = {"relu": functional.relu, "gelu": functional.gelu}
 

@@ -27,6 +27,8 @@ from torchstone.laws.initialization import (
 from torchstone.problems.answering import answers, proved
 from torchstone.problems.curves import curves
 from torchstone.problems.measuring import compared, worst
+from torchstone.problems.studied import studied
+from torchstone.studies import summarizer_init as study
 
 LAW = "initialization.copying_cross_entropy"
 WRONG, RIGHT = 23.4, 6.1  # nats, the question's
@@ -151,6 +153,7 @@ def summariser(posted: Posted) -> Answer:  # noqa: ARG001 - nothing was posted
         remarks=(
             f"the words are those of {len(_batch()[0])} docstrings of Python's own types: bodies read, first lines written",
             "Vaswani et al. 2017, 3.4, multiply the embeddings by sqrt(d) on the way in: a narrow matrix is then no faint input",
+            *studied("summarizer-init", (study.WIDE, study.ROOT, study.NARROW, study.DIVIDED), "first", "last"),
         ),
     )
 

@@ -6,12 +6,13 @@ from typing import Any
 import sympy
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from torchstone.core.evidence import Evidence
 from torchstone.laws.autodiff import ELEMENTALS
 from torchstone.proofs.draws import Draws
 from torchstone.proofs.experiment import experiment
-from torchstone.proofs.holding import held, rounding
+from torchstone.proofs.holding import held, rounding, sampling
 from torchstone.traces.expression import Expression, Row
 from torchstone.traces.symbolic import to_sympy
 from torchstone.traces.verification import in_torch, jvp
@@ -252,3 +253,80 @@ def non_finite_values(part: Callable[[Callable[[Tensor], Tensor], Tensor], Tenso
         leaf[:poles] = 0
         slopes = torch.func.vmap(torch.func.grad(torch.sqrt))
         yield held("autodiff.non_finite_values", {"poles": poles}, bad(part(slopes, leaf)))
+
+
+def _pooled(x: Tensor, layer: torch.nn.GRU) -> Tensor:
+    """One output a sample of (b, t, d): the mean over positions of a recurrent layer."""
+    states: Tensor = layer(x)[0]
+    return states.mean(1)
+
+
+def _time_first(x: Tensor, layer: torch.nn.GRU) -> Tensor:
+    layer.batch_first = False
+    return _pooled(x, layer)
+
+
+@experiment(
+    "autodiff.other_samples",
+    part=_pooled,
+    mutants={
+        "batch_first missing": _time_first,
+        "view for transpose": lambda x, layer: _pooled(x.view(len(x[0]), len(x), -1).transpose(0, 1), layer),
+        "statistics of the batch": lambda x, layer: _pooled(x - x.mean(0), layer),
+        "soft-max over the batch": lambda x, layer: _pooled(x, layer).softmax(0),
+    },
+    how="exact: non-zero gradients",
+)
+def other_samples(part: Callable[[Tensor, torch.nn.GRU], Tensor], draws: Draws) -> Iterator[Evidence]:
+    """Batches of 2 to 5 of a recurrent layer; the last sample's loss."""
+    for samples in range(2, 6):
+        layer = torch.nn.GRU(3, 4, batch_first=True).double()
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.copy_(draws.normal(*parameter.shape))
+        x = draws.normal(samples, 7, 3).requires_grad_()
+        (gradient,) = torch.autograd.grad((part(x, layer)[-1] * draws.normal(4)).sum(), x)
+        read = int((gradient[:-1].abs().amax((1, 2)) > 0).sum())
+        yield held("autodiff.other_samples", {"samples": samples}, read)
+
+
+Again = Callable[[Tensor, float, bool], Tensor]
+
+
+def _again(x: Tensor, drop: float, restored: bool, *, second: float | None = None) -> Tensor:  # noqa: FBT001 - as the law has it
+    """1 where a checkpointed dropout gave another value when the backward pass ran it again, else 0."""
+    runs: list[Tensor] = []
+
+    def block(inputs: Tensor) -> Tensor:
+        rate = drop if second is None or not runs else second
+        runs.append(torch.nn.functional.dropout(inputs.cosh(), rate))
+        return runs[-1].sin()
+
+    inputs = x.clone().requires_grad_()
+    found: Tensor = checkpoint(block, inputs, use_reentrant=True, preserve_rng_state=restored)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    differs: Tensor = runs[0] != runs[1]
+    return differs.double()
+
+
+@experiment(
+    "autodiff.recomputed_share",
+    part=_again,
+    mutants={
+        "never restored": lambda x, drop, _: _again(x, drop, False),  # noqa: FBT003
+        "always restored": lambda x, drop, _: _again(x, drop, True),  # noqa: FBT003
+        "recomputed without dropout": lambda x, drop, restored: _again(x, drop, restored, second=0.0),
+        "recomputed with the share that is kept": lambda x, drop, restored: _again(x, drop, restored, second=1 - drop),
+    },
+    how="exact where restored; else confidence interval, 20000 values",
+)
+def recomputed_share(part: Again, draws: Draws) -> Iterator[Evidence]:
+    """The checkpoint of torch around dropout, for p from 0.1 to 0.8."""
+    for drop in (0.1, 0.2, 0.3, 0.8):
+        for restored in (True, False):
+            with torch.random.fork_rng():
+                torch.manual_seed(draws.integer(0, 2**30))
+                differs = part(draws.normal(20_000), drop, restored)
+            arguments = {"drop": drop, "restored": restored}
+            measured, tolerance = sampling(differs)
+            yield held("autodiff.recomputed_share", arguments, measured, rounding(0) if restored else tolerance)

@@ -270,3 +270,37 @@ def tied_deviation(part: Tied, draws: Draws) -> Iterator[Evidence]:
             arguments = {"classes": classes, "width": width, "excess": excess}
             found = widest(part, draws, classes, width, excess)
             yield held(name, arguments, found, EXACT, Relation.AT_LEAST)
+
+
+def fall(gradients: Tensor) -> Tensor:
+    """What the layers' gradients promise a step of size 1, added up in the gradients' own format: (l,) -> ()."""
+    total: Tensor = torch.dot(gradients, gradients)
+    return total
+
+
+def least_seen(part: Callable[[Tensor], Tensor], large: Tensor) -> float:
+    """The least share of another layer's gradient that changes the fall at all."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        both = torch.stack([large, middle * large])
+        low, high = (low, middle) if bool(part(both) != part(both * torch.tensor([1, 0]))) else (middle, high)
+    return high
+
+
+@experiment(
+    "initialization.lost_layer",
+    part=fall,
+    mutants={
+        "absolute values": lambda g: g.abs().sum(),
+        "in float64": lambda g: g.double().square().sum(),
+        "cubes' root": lambda g: (g.double() ** 3).sum() ** (1 / 3),
+    },
+    how="bisection, random gradients",
+)
+def lost_layer(part: Callable[[Tensor], Tensor], draws: Draws) -> Iterator[Evidence]:
+    """The fall of the loss, in float32, by two layers: the smaller must have sqrt(eps)/2 of the larger to be seen in it."""
+    resolution = torch.finfo(torch.float32).eps
+    for number in [torch.tensor(1.0), *draws.uniform(0.1, 8.0, 12)]:
+        share = least_seen(part, number.float())
+        yield held("initialization.lost_layer", {"resolution": resolution}, share, rounding(1, resolution), Relation.AT_LEAST)

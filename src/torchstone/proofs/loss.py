@@ -13,7 +13,7 @@ from torchstone.core.evidence import Evidence, Relation
 from torchstone.core.quantity import Tolerance
 from torchstone.proofs.draws import Draws, adversarial
 from torchstone.proofs.experiment import experiment
-from torchstone.proofs.holding import held, rounding
+from torchstone.proofs.holding import held, rounding, sampling
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Likelihood = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -52,6 +52,32 @@ def entropy_rounding(logits: Tensor) -> Tolerance:
     classes = logits.shape[1] if logits.ndim > 1 else 2
     largest = 1 + math.log(classes) + 2 * logits.abs().max().item()
     return rounding(classes + len(logits) + 10, largest)
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Which rows' largest logit is that of the target."""
+    return (logits.argmax(1) == targets).double()
+
+
+@experiment(
+    "loss.uniform_accuracy",
+    part=accuracy,
+    mutants={
+        "one of the best two": lambda x, t: (x.topk(2, 1).indices == t[:, None]).any(1).double(),
+        "ties count as hits": lambda x, t: (x.gather(1, t[:, None])[:, 0] >= x.max(1).values - 1).double(),
+        "class 0 is never counted": lambda x, t: accuracy(x, t) * (t > 0),
+        "over the classes, not the rows": lambda x, t: (x.argmax(0)[t % x.shape[1]] == t).double(),
+    },
+    how="4 standard errors of 1200 draws or more; heads that favour classes at random",
+)
+def uniform_accuracy(part: Loss, draws: Draws) -> Iterator[Evidence]:
+    """Logits independent of balanced targets, some heads favouring a class, or answering always the same."""
+    for classes in [2, 3, 4, 10, *draws.integers(5, 40, 4)]:
+        for favour in (0.0, 1.0, 100.0):
+            targets = torch.arange(1200).remainder(classes)[: 1200 // classes * classes]
+            logits = draws.normal(len(targets), classes) + favour * draws.normal(1, classes)
+            _, tolerance = sampling(draws.uniform(0, 1, len(targets)).lt(1 / classes).double())
+            yield held("loss.uniform_accuracy", {"classes": classes}, part(logits, targets).mean(), tolerance)
 
 
 @experiment(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from torchstone.core.events import Event, GradientCarried, GroupSeen, OptimizerSeen, ParametersExamined
+from torchstone.core.events import Event
 from torchstone.core.place import NOWHERE, Place
-from torchstone.record import measure
-from torchstone.record.models import Models
+from torchstone.core.steps import GradientCarried, GroupSeen, OptimizerSeen, ParametersExamined
+from torchstone.record import measure, settings
+from torchstone.record.models import ByIdentity, Models
 
 _SAME = 1e-5
 
@@ -108,6 +109,7 @@ class Optimizers:
     def __init__(self, models: Models) -> None:
         self._models = models
         self.built: list[weakref.ref[torch.optim.Optimizer]] = []
+        self.made: ByIdentity[settings.Made] = ByIdentity()
         self._followed: dict[int, Followed] = {}
 
     def all(self) -> list[Followed]:
@@ -133,12 +135,14 @@ class Optimizers:
             GroupSeen(
                 float(group.get("lr", 0.0)), float(group.get("weight_decay", 0.0) or 0.0),
                 tuple(n for p in group["params"] if (n := self._models.number(p)) is not None),
+                *settings.of(optimizer, group),
             )
             for group in optimizer.param_groups
         )
         if groups != followed.groups:
             followed.groups = groups
-            yield OptimizerSeen(followed.number, type(optimizer).__name__, groups, place, step)
+            made = self.made.get(optimizer) or settings.UNSEEN
+            yield OptimizerSeen(followed.number, type(optimizer).__name__, groups, place, step, made.place, made.words)
 
     def sampled(self) -> bool:
         """Whether the coming step of any optimizer is one that is looked at in depth."""
@@ -168,4 +172,5 @@ def examine(models: Models, step: int, reached: set[int], *, final: bool = False
         tuple(p.requires_grad for _, p in live),
         tuple(number in reached for number, _ in live),
         final=final,
+        norm=tuple(math.sqrt(squares) if squares >= 0 else squares for _, squares in prints),
     )

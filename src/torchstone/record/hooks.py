@@ -2,7 +2,6 @@
 
 Two rules keep the script as it was. A hook begins by asking whether torch.compile is tracing it and then does
 nothing, so compiled graphs stay the same; hooks are never put in or taken out during a run, so nothing recompiles.
-A wrapped function keeps its name and docstring, and hands TorchScript the original.
 """
 
 import functools
@@ -14,23 +13,16 @@ from torch import nn
 from torch.nn import init
 from torch.nn.modules import module as nn_module
 from torch.optim import optimizer as optim_module
+from torch.utils.checkpoint import CheckpointFunction
 
+from torchstone.core.events import RecomputedSeen
+from torchstone.record import checkpoints, clipping, schedules
+from torchstone.record.replacing import Function, replace
 from torchstone.record.source import user_place
-from torchstone.record.watcher import Watcher
+from torchstone.record.watcher import Watcher, guarded
 
-Function = Callable[..., object]
 LOSSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss")
 _compiling = torch.compiler.is_compiling
-
-
-def replace(stack: ExitStack, holder: object, name: str, wrap: Callable[[Function], Function]) -> None:
-    """Put a wrapper in the place of an attribute, and the original back when the stack closes."""
-    original = getattr(holder, name)
-    own = name in vars(holder)
-    wrapper = functools.wraps(original)(wrap(original))
-    wrapper.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined] # read by torch.jit.script
-    setattr(holder, name, wrapper)
-    stack.callback(setattr, holder, name, original) if own else stack.callback(delattr, holder, name)
 
 
 @contextmanager
@@ -43,19 +35,27 @@ def hooked(watcher: Watcher) -> Iterator[None]:
         _wrap_losses(watcher, stack)
         _wrap_backward(watcher, stack)
         _wrap_origins(watcher, stack)
+        clipping.install(watcher, stack)
+        schedules.install(watcher, stack)
+        replace(stack, CheckpointFunction, "apply", functools.partial(checkpoints.noting, watcher))
+        _wrap_checkpoints(watcher, stack)
         for intervention in watcher.interventions:
             intervention.install(watcher, stack)
         yield
 
 
 def _hook_modules(watcher: Watcher, stack: ExitStack) -> None:
+    graded, is_known = torch.is_grad_enabled, watcher.models.is_known
+
     def before(module: nn.Module, arguments: object) -> None:
         del arguments
         if _compiling():  # first of all: a traced `deep` would be guarded on, and recompile
             return
-        if watcher.deep:
+        if watcher.deep and watcher.in_backward:
+            _runs_again(watcher)
+        elif watcher.deep:
             watcher.before_forward(module)
-        elif module.training is not watcher.training:
+        elif (module.training is not watcher.training or not watcher.training or not graded()) and is_known(module):
             watcher.mode_differs(module)
 
     def after(module: nn.Module, arguments: object, output: object) -> None:
@@ -76,6 +76,7 @@ def _hook_registration(watcher: Watcher, stack: ExitStack) -> None:
     def module_registered(parent: nn.Module, name: str, module: object) -> None:
         if not _compiling() and watcher.is_here():
             watcher.models.module_registered(parent, name, module)
+            watcher.replicas.module_registered(parent, name)
 
     stack.callback(nn_module.register_module_parameter_registration_hook(parameter_registered).remove)
     stack.callback(nn_module.register_module_module_registration_hook(module_registered).remove)
@@ -161,7 +162,11 @@ def _wrap_backward(watcher: Watcher, stack: ExitStack) -> None:
         def backward(*arguments: object, **options: object) -> object:
             if _compiling():
                 return original(*arguments, **options)
-            watcher.before_backward(arguments[0] if arguments else options.get("tensors"))
+            roots = arguments[0] if arguments else options.get("tensors")
+            if watcher.in_backward:
+                watcher.nested_backward(roots)
+                return original(*arguments, **options)
+            watcher.before_backward(roots)
             watcher.in_backward = True
             try:
                 return original(*arguments, **options)
@@ -192,6 +197,25 @@ def _wrap_origins(watcher: Watcher, stack: ExitStack) -> None:
         if name.endswith("_") and not name.startswith("_") and callable(value):
             replace(stack, init, name, functools.partial(_noting, watcher, initialized))
     replace(stack, nn.Module, "load_state_dict", functools.partial(_noting, watcher, loaded))
+
+
+def _wrap_checkpoints(watcher: Watcher, stack: ExitStack) -> None:
+    """Parts of a forward pass that are kept to run again. torch.compile does without."""
+
+    def kept(arguments: tuple[object, ...]) -> None:
+        if arguments and watcher.deep:
+            _runs_again(watcher)
+
+    frame = getattr(torch.utils.checkpoint, "_CheckpointFrame", None)  # of every part that is checkpointed without re-entry
+    if frame is not None:
+        replace(stack, frame, "__init__", functools.partial(_noting, watcher, kept))
+
+
+@guarded
+def _runs_again(watcher: Watcher) -> None:
+    if not watcher.recomputed:
+        watcher.recomputed = True
+        watcher.emit([RecomputedSeen(watcher.step)])
 
 
 def _noting(watcher: Watcher, note: Callable[[tuple[object, ...]], None], original: Function) -> Function:

@@ -35,7 +35,9 @@ def launch(
     except OSError as error:
         message = f"no recording can be written to {folder}: {error.strerror or error}; name a folder that can be written"
         raise UsageError(message) from error
-    command = [sys.executable, *subprocess._args_from_interpreter_flags(), str(CHILD), str(folder / PLAN)]  # type: ignore[attr-defined] # noqa: SLF001
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
+    unbuffered = ["-u"] if getattr(sys.flags, "unbuffered", 0) else []
+    command = [sys.executable, *flags, *unbuffered, str(CHILD), str(folder / PLAN)]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     try:
         child = subprocess.Popen(  # noqa: S603 - the interpreter we run in, with our own module

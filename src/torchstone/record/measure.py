@@ -39,6 +39,19 @@ def unseen() -> Iterator[None]:
             yield
 
 
+def randomness() -> tuple[Tensor, ...]:
+    """Where torch's own random numbers stand, on the CPU and on devices in use."""
+    generators = [torch.default_generator]
+    if _HAS_CUDA and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        generators.extend(torch.cuda.default_generators)
+    return tuple(generator.get_state() for generator in generators)
+
+
+def has_drawn(before: tuple[Tensor, ...]) -> bool:
+    """Whether torch's random numbers have gone on since they stood so; no if nothing is known."""
+    return bool(before) and not all(map(torch.equal, before, randomness()))
+
+
 def scalar(tensor: object) -> float | None:
     """The value of a one-element tensor, or None if it has none to read."""
     if not is_plain(tensor) or tensor.numel() != 1:  # type: ignore[attr-defined]

@@ -15,17 +15,19 @@ T = TypeVar("T")
 Fingerprint = tuple[float, float]
 
 
-class _ByIdentity(Generic[T]):
+class ByIdentity(Generic[T]):
     """Values keyed by a live object's identity; an entry dies with its object, so a reused id finds nothing."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[weakref.ref[object], T]] = {}
 
     def get(self, key: object) -> T | None:
+        """The value of an object, if this very object was given one."""
         entry = self._entries.get(id(key))
         return entry[1] if entry is not None and entry[0]() is key else None
 
     def set(self, key: object, value: T) -> None:
+        """Give an object a value."""
         self._entries[id(key)] = (weakref.ref(key), value)
 
 
@@ -33,13 +35,13 @@ class Models:
     """Everything known of modules and parameters. Holds no strong reference to any of the user's objects."""
 
     def __init__(self) -> None:
-        self._parents: _ByIdentity[list[tuple[weakref.ref[nn.Module], str]]] = _ByIdentity()
-        self._owners: _ByIdentity[tuple[weakref.ref[nn.Module], str, Place]] = _ByIdentity()
-        self._initialized: _ByIdentity[Place] = _ByIdentity()
-        self._loaded: _ByIdentity[bool] = _ByIdentity()
-        self._numbers: _ByIdentity[int] = _ByIdentity()
+        self._parents: ByIdentity[list[tuple[weakref.ref[nn.Module], str]]] = ByIdentity()
+        self._owners: ByIdentity[tuple[weakref.ref[nn.Module], str, Place]] = ByIdentity()
+        self._initialized: ByIdentity[Place] = ByIdentity()
+        self._loaded: ByIdentity[bool] = ByIdentity()
+        self._numbers: ByIdentity[int] = ByIdentity()
         self._models: dict[int, tuple[weakref.ref[nn.Module], str, int]] = {}
-        self._ran: _ByIdentity[int] = _ByIdentity()
+        self._ran: ByIdentity[int] = ByIdentity()
         self.parameters: list[weakref.ref[Tensor]] = []
         self.first_seen: list[Fingerprint] = []
         self.weights_read = False
@@ -76,6 +78,14 @@ class Models:
         owner = self._owners.get(parameter)
         module = owner[0]() if owner else None
         return (self._ran.get(module) or 0) if module is not None else 2
+
+    def ran_with_gradients(self, module: nn.Module) -> bool:
+        """Whether a module was seen to run with gradients on."""
+        return self._ran.get(module) == 2  # noqa: PLR2004 - as how_it_ran says
+
+    def is_registered(self, parameter: Tensor) -> bool:
+        """Whether a module holds a parameter."""
+        return self._owners.get(parameter) is not None
 
     # Models.
 
@@ -153,10 +163,15 @@ class Models:
                 if self.number(parameter) is None:
                     paths.setdefault(id(parameter), []).append(clean(f"{name}.{path}"))
                     tensors[id(parameter)] = parameter
-            yield from self.learn([(tensors[i], tuple(paths[i])) for i in paths], number, "registered", step)
+            if tensors:
+                holders = {id(p): type(m).__name__ for m in module.modules() for p in m.parameters(recurse=False)}
+                news = [(tensors[i], tuple(paths[i])) for i in paths]
+                yield from self.learn(news, number, "registered", step, holders)
 
-    def learn(self, news: list[tuple[Tensor, tuple[str, ...]]], model: int, origin: str, step: int) -> Iterator[Event]:
-        """Give new parameters their numbers and note how they stand before training."""
+    def learn(
+        self, news: list[tuple[Tensor, tuple[str, ...]]], model: int, origin: str, step: int, holders: dict[int, str] | None = None,
+    ) -> Iterator[Event]:
+        """Give new parameters their numbers and note how they stand before training. `holders`: their modules' classes, by id."""
         plain = [(tensor, names) for tensor, names in news if self.number(tensor) is None and measure.is_plain(tensor)]
         if not plain:
             return
@@ -174,6 +189,7 @@ class Models:
                 trainable=tensor.requires_grad, origin=origin, constructed=owner[2] if owner else NOWHERE,
                 initialized=self._initialized.get(tensor) or NOWHERE, mean=mean, deviation=deviation,
                 loaded=bool(self._loaded.get(tensor)) or self.weights_read, step=step,
+                owner=(holders or {}).get(id(tensor), ""),
             )
 
     def _beside(self, origin: str, names: tuple[str, ...]) -> tuple[weakref.ref[nn.Module], str, Place] | None:

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +19,24 @@ from torchstone.core.events import (
     LossComputed,
     NonFiniteSeen,
     OperationCount,
-    ParametersExamined,
     PhaseSeen,
     RunEnded,
-    StepTaken,
 )
 from torchstone.core.place import NOWHERE, Place
-from torchstone.record import graph, measure
+from torchstone.core.steps import ParametersExamined, StepTaken
+from torchstone.record import graph, measure, settings
+from torchstone.record.clipping import Clipping
 from torchstone.record.describe import loss as describe_loss
 from torchstone.record.gradients import Optimizers, examine
 from torchstone.record.intervention import Intervention
 from torchstone.record.models import Models
+from torchstone.record.modes import Modes
+from torchstone.record.replicas import Replicas
+from torchstone.record.schedules import Schedules
 from torchstone.record.source import name_of, user_place
 from torchstone.record.writer import Writer
 
 P = ParamSpec("P")
-R = TypeVar("R")
 _FAULT_LIMIT = 5
 _LOSSES_A_STEP = 32
 _PENDING = 16
@@ -69,23 +71,20 @@ class Watcher:
     """State of one watched run."""
 
     def __init__(
-        self,
-        writer: Writer,
-        *,
-        steps: int | None = None,
-        seconds: float | None = None,
-        interventions: Sequence[Intervention] = (),
+        self, writer: Writer, *, steps: int | None = None, seconds: float | None = None, interventions: Sequence[Intervention] = ()
     ) -> None:
         self.writer = writer
         self.step_limit, self.second_limit = steps, seconds
         self.interventions = tuple(interventions)
         self.models = Models()
         self.optimizers = Optimizers(self.models)
+        self.replicas = Replicas(self.models)
+        self.modes, self.clipping, self.schedules = Modes(self.models), Clipping(self), Schedules(self)
         self.began = time.perf_counter()
         self.step = 0
         self.backward_passes = 0
         self.deep = True
-        self.in_backward = False
+        self.in_backward = self.recomputed = False
         self.stopped = ""
         self.depth = 0
         self._thread, self._process = threading.get_ident(), os.getpid()
@@ -99,6 +98,7 @@ class Watcher:
         self._root: Tensor | float | None = None
         self._backward_place = NOWHERE
         self._leaves: list[Tensor] = []
+        self._randomness: tuple[Tensor, ...] = ()
         self._reached: set[int] = set()
         self._pending: list[tuple[int, int, float, Tensor | float | None]] = []
         self._non_finite = False
@@ -143,14 +143,15 @@ class Watcher:
 
     @guarded
     def mode_differs(self, module: nn.Module) -> None:
-        """Between sampled steps: a module runs in another mode than the model did last."""
-        if self.models.is_known(module):
+        """Between sampled steps: a model runs in another mode than the last one did, or not as in training."""
+        if not self.in_backward:
             self._note_phase(module)
 
     def _note_phase(self, module: nn.Module) -> None:
         phase = (self.models.number_of(module), module.training, torch.is_grad_enabled())
         if phase[0] >= 0:
             self.training = module.training
+            self.modes.ran(phase[0], module, self.step)
             if phase not in self._phases:
                 self._phases.add(phase)
                 self.emit([PhaseSeen(*phase, self.step, user_place(4))])
@@ -192,7 +193,7 @@ class Watcher:
             call = describe_loss.Call(function, prediction, target, options, self._tokens)
             fields = describe_loss.describe(call)
         if fields is not None:
-            head = graph.head_of(prediction, _outputs(prediction, fields))
+            head = graph.head_of(prediction, describe_loss.outputs(prediction, fields))
             if head is not None and self.models.number(head) is None:  # weights that are in no module
                 self.emit(self.models.learn([(head, (name_of(head, 3) or "weight",))], -1, "free", self.step))
             fields["head"] = self.models.number(head) if head is not None else None
@@ -226,7 +227,14 @@ class Watcher:
                 self._leaves.extend(graph.leaves(root, operations).values())
             value = self._root if isinstance(self._root, float) else None
             counted = tuple(OperationCount(*item) for item in operations.most_common(_OPERATIONS))
-            self.emit([BackwardCalled(self.step, self._backward_place, value, counted)])
+            drawn = measure.has_drawn(self._randomness)
+            self.emit([BackwardCalled(self.step, self._backward_place, value, counted, drawn)])
+
+    @guarded
+    def nested_backward(self, roots: object) -> None:
+        """A backward pass inside another: of a part that was run again. No loss is its root; what it reaches counts."""
+        for root in roots if self.step <= _LEAVES_UNTIL and isinstance(roots, list | tuple) else ():
+            self._leaves.extend(graph.leaves(root).values())
 
     def _value(self, root: object) -> Tensor | float | None:
         if not (isinstance(root, Tensor) and measure.is_plain(root)) or root.numel() != 1:
@@ -267,6 +275,7 @@ class Watcher:
     def optimizer_built(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer has been given its parameters."""
         self.optimizers.built.append(weakref.ref(optimizer))
+        self.optimizers.made.set(optimizer, settings.made())
         for intervention in self.interventions:
             intervention.optimizer_built(self, optimizer)
 
@@ -282,6 +291,8 @@ class Watcher:
                 self._resolve_suspect(optimizer)
             for intervention in self.interventions:
                 intervention.before_step(self, optimizer)
+            if self.replicas.at_work():
+                self.replicas.step_begins(self.optimizers.follow(optimizer), self.step)
             if self.deep and not with_closure:
                 self._look(optimizer)
 
@@ -291,12 +302,16 @@ class Watcher:
         self.emit(self.optimizers.describe(followed, self.step, place))
         self.emit(followed.border(self.step, place))
         self._examine()
+        if self.replicas.world > 1:
+            self.emit(self.replicas.states(followed, self.step, place, self._reached))
 
     def _examine(self, *, final: bool = False) -> None:
         self.emit(self.models.refresh(self.step))
         self.learn_reached()
         for followed in self.optimizers.unstepped():
             self.emit(self.optimizers.describe(followed, self.step, NOWHERE))
+        self.emit(self.modes.told(self.step))
+        self.emit(self.schedules.told(self.step))
         seen = examine(self.models, self.step, self._reached, final=final)
         self.emit([seen])
         self._check_parameters(seen)
@@ -335,6 +350,7 @@ class Watcher:
             self._write_steps()
         followed.step_ended()
         self.step += 1
+        self._randomness = measure.randomness() if self.step <= _LEAVES_UNTIL else ()
         self.deep = self.optimizers.sampled()
         if self.deep:
             self.depth, self._losses = 0, 0
@@ -367,6 +383,8 @@ class Watcher:
             self.writer.add(self._suspect, always=True)  # the run ended with it
         if self.step:
             self._examine(final=True)
+        for followed in self.optimizers.all() if self.replicas.world > 1 else ():
+            self.emit(self.replicas.states(followed, self.step, NOWHERE, self._reached, final=True))
 
     def end(self, reason: str, exit_code: int = 0, detail: str = "") -> None:
         """Take a last look and write how the run ended."""
@@ -376,10 +394,3 @@ class Watcher:
             self.stopped or reason, exit_code, self.step, self.backward_passes, seconds, detail[:300], self.writer.dropped
         )
         self.writer.add(ended, always=True)
-
-
-def _outputs(prediction: Tensor, fields: dict[str, object]) -> frozenset[int]:
-    """How many outputs the head behind a prediction may have: its classes; for yes-or-no losses one, or one a label."""
-    classes = int(fields.get("classes", 0) or 0)  # type: ignore[call-overload] # describe() counts them
-    labels = prediction.shape[-1] if prediction.dim() > 1 else 1
-    return frozenset({classes} if fields.get("positives") is None else {1, labels})

@@ -6,8 +6,9 @@ import os
 import threading
 from pathlib import Path
 
-from torchstone.core.events import Event, StepTaken
+from torchstone.core.events import Event
 from torchstone.core.recording import FILE, encode
+from torchstone.core.steps import StepTaken
 
 # A run of 1,000 steps stays under 1 MB: its steps take 90 kB, all detail together this much. Steps go on when it is full.
 DETAIL_BYTES = 800_000

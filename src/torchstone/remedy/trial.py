@@ -10,11 +10,12 @@ from pathlib import Path
 
 from torchstone.checks.check import Check
 from torchstone.core.errors import RecordingError
-from torchstone.core.events import ChangeApplied, RunEnded, StepTaken, WritesDiverted
+from torchstone.core.events import ChangeApplied, RunEnded, WritesDiverted
 from torchstone.core.evidence import Evidence, Site, Verdict
 from torchstone.core.finding import Change, Finding, Probe, Remedy
 from torchstone.core.quantity import format_number
 from torchstone.core.recording import FILE, Recording, read_recording
+from torchstone.core.steps import StepTaken
 from torchstone.record.launch import PLAN, launch
 from torchstone.record.plan import Plan
 

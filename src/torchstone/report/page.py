@@ -43,11 +43,16 @@ def to_html(solved: Sequence[Solved]) -> str:
     """The whole page: a table of documents, then each document with its questions."""
     documents = by_document(solved)
     body = "\n".join(_document(letter, part) for letter, part in documents.items())
+    return document("problems", f"<p>{escape(tally(solved))}</p>\n{_index(documents, solved)}\n<main>\n{body}\n</main>")
+
+
+def document(title: str, body: str) -> str:
+    """A whole page around its body."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>torchstone problems</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>torchstone problems</h1>\n"
-        f"<p>{escape(tally(solved))}</p>\n{_index(documents, solved)}\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<title>torchstone {escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>torchstone {escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
 
 

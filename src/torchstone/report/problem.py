@@ -142,16 +142,17 @@ def tally(solved: Sequence[Solved]) -> str:
     faults = [one.question.id for one in solved if one.fault]
     if faults:
         parts.append(f"fault in {', '.join(faults)}")
-    failing = [one.question.id for one in solved if one.answer and one.verdict is not Verdict.HOLDS]
-    if failing:
-        parts.append(f"evidence does not hold for {', '.join(failing)}")
+    for verdict, words in ((Verdict.BROKEN, "evidence does not hold for"), (Verdict.UNDECIDED, "evidence leaves open")):
+        named = [one.question.id for one in solved if one.answer and one.verdict is verdict]
+        if named:
+            parts.append(f"{words} {', '.join(named)}")
     judged = [f"{count[judgement.value]} {judgement.value}" for judgement in Judgement if count[judgement.value]]
     return " · ".join([*parts, f"posted: {', '.join(judged)}"] if judged else parts)
 
 
 def exit_code(solved: Sequence[Solved]) -> int:
-    """1 if the evidence of one of our own answers does not hold, or computing it faulted, else 0."""
-    return int(any(one.verdict not in {None, Verdict.HOLDS} for one in solved))
+    """1 if the evidence of one of our own answers breaks, or computing it faulted, else 0: undecided is an answer."""
+    return int(any(one.verdict is Verdict.BROKEN for one in solved))
 
 
 def to_json(solved: Sequence[Solved]) -> str:

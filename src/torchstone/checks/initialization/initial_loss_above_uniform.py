@@ -65,11 +65,12 @@ Radford et al. 2019, section 2.3 (0.02).
 import math
 from collections.abc import Iterator, Sequence
 
-from torchstone.core.events import LossComputed, OptimizerSeen, ParameterSeen, ParametersExamined
+from torchstone.core.events import LossComputed, ParameterSeen
 from torchstone.core.evidence import Evidence, Relation, Site
 from torchstone.core.finding import Change, Finding, Severity
 from torchstone.core.quantity import Amount, Quantity, Tolerance, Unit, format_number
 from torchstone.core.recording import Recording
+from torchstone.core.steps import OptimizerSeen, ParametersExamined
 from torchstone.laws import initialization, loss
 
 NAME = "initial-loss-above-uniform"

@@ -57,11 +57,12 @@ discuss.pytorch.org 43814; focal-loss-pytorch pull request 5.
 import math
 from collections.abc import Iterator, Sequence
 
-from torchstone.core.events import LossComputed, StepTaken
+from torchstone.core.events import LossComputed
 from torchstone.core.evidence import Evidence, Relation, Site
 from torchstone.core.finding import Change, Finding, Severity
 from torchstone.core.quantity import Quantity, Unit, format_number
 from torchstone.core.recording import Recording
+from torchstone.core.steps import StepTaken
 from torchstone.laws import loss
 
 NAME = "probabilities-given-as-logits"

@@ -55,11 +55,11 @@ torch.optim.Optimizer.zero_grad; stackoverflow.com 60335387.
 
 from collections.abc import Iterator, Sequence
 
-from torchstone.core.events import GradientCarried, OptimizerSeen
 from torchstone.core.evidence import Evidence, Site
 from torchstone.core.finding import Change, Finding, Severity
 from torchstone.core.quantity import Amount, Quantity, Tolerance, Unit, format_number
 from torchstone.core.recording import Recording
+from torchstone.core.steps import GradientCarried, OptimizerSeen
 from torchstone.laws import optimization
 
 NAME = "gradients-accumulated-across-steps"

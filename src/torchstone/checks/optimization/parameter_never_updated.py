@@ -46,7 +46,8 @@ running again.
 `requires_grad` is off or it is updated by other means (averaged copies, updates by hand); the learning rate of its group is 0;
 its module runs under `no_grad`; it belongs to a model that no optimizer holds at all and that runs in evaluation mode, or after those that train
 (a fixed judge of their output); others of its module, or of its kind, are used (experts chosen by the data); its weights were loaded and it
-was left out of the optimizer; fewer than 3 steps were seen. All but the first two are counted as undecided.
+was left out of the optimizer; fewer than 3 steps were seen; it is a factor of a fresh adapter
+(`adapter-never-trains` holds those). All but the first two are counted as undecided.
 
 ## Limits
 Gradients are looked at in sampled steps: a parameter that takes part in rare steps only may be called unused (a warning).
@@ -57,9 +58,10 @@ discuss.pytorch.org 84911; pytorch issues 715, 1053, 59925; torch.nn.ModuleList.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from torchstone.core.events import ModelSeen, OptimizerSeen, ParameterSeen, ParametersExamined
+from torchstone.checks import adapters
+from torchstone.checks.lives import Life, lives_of
+from torchstone.core.events import ModelSeen, ParameterSeen
 from torchstone.core.evidence import Evidence, Site
 from torchstone.core.finding import Change, Finding, Probe, Severity
 from torchstone.core.looks import GradientCut
@@ -78,48 +80,7 @@ _SHOWN = 4
 _RAN_WITH_GRADIENTS = 2
 
 
-@dataclass
-class _Life:
-    """What happened to one parameter over the run."""
-
-    seen: ParameterSeen
-    in_optimizer: bool = False
-    held_to_move: bool = False
-    has_gradient: bool = False
-    changed: bool = False
-    ran: int = 0
-    trainable: bool = False
-    looks: int = 0
-    final: bool = False
-    reached: bool = False
-
-
-def _lives(recording: Recording) -> list[_Life]:
-    lives = {seen.parameter: _Life(seen) for seen in recording.of(ParameterSeen)}
-    for optimizer in recording.of(OptimizerSeen):
-        for group in optimizer.groups:
-            for number in group.parameters:
-                if number in lives:
-                    lives[number].in_optimizer = True
-                    lives[number].held_to_move |= group.learning_rate != 0
-    for look in recording.of(ParametersExamined):
-        reached = look.reached or (False,) * len(look.parameters)
-        rows = zip(look.parameters, look.gradient, look.changed, look.ran, look.trainable, reached, strict=True)
-        for number, gradient, changed, ran, trainable, was_reached in rows:
-            life = lives.get(number)
-            if life is None:
-                continue
-            life.looks += 1
-            life.final |= look.final
-            life.reached |= was_reached
-            life.has_gradient |= gradient is not None
-            life.changed |= changed
-            life.ran = max(life.ran, ran)
-            life.trainable |= trainable
-    return list(lives.values())
-
-
-def _cause(life: _Life, recording: Recording, models_with_optimizer: set[int], used: set[str]) -> tuple[str, str]:
+def _cause(life: Life, recording: Recording, models_with_optimizer: set[int], used: set[str]) -> tuple[str, str]:
     """Why a parameter did not move: (cause, '') if broken, ('', reason) if undecided, ('', '') if nothing is wrong."""
     updated = life.changed or (life.in_optimizer and (life.has_gradient or not life.held_to_move))
     if updated or not life.trainable or life.seen.origin == "free":
@@ -148,7 +109,7 @@ def _fixed_model(model: int, trained: set[int], recording: Recording) -> str:
     return ""
 
 
-def _without_gradient(life: _Life, recording: Recording, used: set[str]) -> tuple[str, str]:
+def _without_gradient(life: Life, recording: Recording, used: set[str]) -> tuple[str, str]:
     if not life.in_optimizer:
         return "", ""
     if life.seen.origin == "optimizer":
@@ -162,7 +123,7 @@ def _without_gradient(life: _Life, recording: Recording, used: set[str]) -> tupl
     return ("cut" if cut else "unused" if life.ran == 0 else "no gradient"), ""
 
 
-def _meant_without_gradient(life: _Life, recording: Recording, used: set[str]) -> str:
+def _meant_without_gradient(life: Life, recording: Recording, used: set[str]) -> str:
     """Why a parameter that an optimizer holds may be meant to get no gradient."""
     if life.reached:
         return "its gradient is taken away before every step, others' are not: taken as frozen on purpose" if used else ""
@@ -192,15 +153,18 @@ def _trains(model: int, recording: Recording) -> bool:
     return any(seen.model == model and seen.training for seen in recording.of(ModelSeen))
 
 
-def _judged(recording: Recording) -> Iterator[tuple[_Life, str, str]]:
-    lives = [life for life in _lives(recording) if life.looks]
+def _judged(recording: Recording) -> Iterator[tuple[Life, str, str]]:
+    lives = [life for life in lives_of(recording) if life.looks]
     with_optimizer = {life.seen.model for life in lives if life.in_optimizer and life.seen.model >= 0}
     used = {name for life in lives if life.has_gradient for name in (_kind(life.seen), _module(life.seen))}
     orphans = any(life.seen.origin == "optimizer" and not life.has_gradient and life.in_optimizer for life in lives)
     replaced = orphans and any(life.has_gradient and not life.in_optimizer and not life.changed for life in lives)
+    factors = adapters.factors_held_apart(recording)
     for life in lives:
         cause, reason = _cause(life, recording, with_optimizer, used)
-        if cause == "in the optimizer only" and not replaced:
+        if cause and life.seen.parameter in factors:
+            yield life, "", "a factor of a fresh adapter: adapter-never-trains says what becomes of it"
+        elif cause == "in the optimizer only" and not replaced:
             yield life, "", "no model that ran holds it"
         elif cause and recording.steps < _FEW:
             yield life, "", f"only {recording.steps} steps were seen"
@@ -213,7 +177,7 @@ def hold(recording: Recording) -> Iterator[Evidence]:
     return (evidence for evidence, _, _ in _held(recording))
 
 
-def _held(recording: Recording) -> Iterator[tuple[Evidence, _Life, str]]:
+def _held(recording: Recording) -> Iterator[tuple[Evidence, Life, str]]:
     """Evidence with the life that it is about and the cause, if it is broken: names alone may not be unique."""
     steps = recording.steps
     for life, cause, reason in _judged(recording) if steps else ():
@@ -228,7 +192,7 @@ def _held(recording: Recording) -> Iterator[tuple[Evidence, _Life, str]]:
         yield evidence, life, cause
 
 
-def _site(life: _Life) -> Site:
+def _site(life: Life) -> Site:
     place = life.seen.constructed
     return Site(_name(life.seen), place.file, place.line, life.seen.step, "train")
 
@@ -240,7 +204,7 @@ def _name(seen: ParameterSeen) -> str:
 
 def explain(broken: Sequence[Evidence], recording: Recording) -> Iterator[Finding]:
     """One finding for each cause."""
-    by_cause: dict[str, list[tuple[Evidence, _Life]]] = {}
+    by_cause: dict[str, list[tuple[Evidence, Life]]] = {}
     for evidence, life, cause in _held(recording):
         if cause and evidence in broken:
             by_cause.setdefault(cause, []).append((evidence, life))
@@ -261,7 +225,7 @@ _TITLES = {
 
 
 def _finding(
-    cause: str, rows: Sequence[tuple[Evidence, _Life]], orphans: Sequence[tuple[Evidence, _Life]], recording: Recording
+    cause: str, rows: Sequence[tuple[Evidence, Life]], orphans: Sequence[tuple[Evidence, Life]], recording: Recording
 ) -> Finding:
     rows = sorted(rows, key=lambda row: (not row[0].site.file, -len(row[1].seen.shape), row[1].seen.parameter))
     lives = [life for _, life in rows if life.seen.origin != "optimizer"]
@@ -277,7 +241,7 @@ def _finding(
     )
 
 
-def _why(cause: str, lives: Sequence[_Life], orphans: Sequence[tuple[Evidence, _Life]], recording: Recording) -> str:
+def _why(cause: str, lives: Sequence[Life], orphans: Sequence[tuple[Evidence, Life]], recording: Recording) -> str:
     if cause == "not in the optimizer":
         tensors = f"{len(orphans)} tensor{'s' if len(orphans) > 1 else ''}"
         old = f"; it holds {tensors} of a module that is no longer in the model" if orphans else ""

@@ -1,5 +1,8 @@
-"""Attention: near positions only (local), two soft-maxes apart (separable), a kernel of features (linear), random features."""
+"""Attention: near positions only (local), two soft-maxes apart (separable), a kernel of features (linear), random features.
 
-from torchstone.laws.attention import cost, features, linear, local, separable
+And what it must not read: later tokens, and padding (dependence).
+"""
 
-__all__ = ["cost", "features", "linear", "local", "separable"]
+from torchstone.laws.attention import cost, dependence, features, linear, local, separable
+
+__all__ = ["cost", "dependence", "features", "linear", "local", "separable"]

@@ -53,7 +53,7 @@ def gated_diagram(inputs: int, hidden: int, *, biased: bool) -> Diagram:
         "new": Box("+", 6, 2, ("out",)),
         "out": Box(f"h[t] ({hidden})", 7, 2),
     }
-    return _drawn("GatedRNN, one step", boxes)
+    return drawn("GatedRNN, one step", boxes)
 
 
 def attention_diagram(inputs: int, hidden: int, window: float) -> Diagram:
@@ -75,10 +75,10 @@ def attention_diagram(inputs: int, hidden: int, window: float) -> Diagram:
     boxes["softmax"] = Box(f"softmax = a[t] ({size})", 3, middle, ("out",))
     boxes["out"] = Box(sums, 4, middle, ("new",))
     boxes["new"] = Box(f"h[t] ({hidden})", 5, middle)
-    return _drawn(f"AttentionRNN({'infinity' if window == math.inf else format(window, 'g')}), one step", boxes)
+    return drawn(f"AttentionRNN({'infinity' if window == math.inf else format(window, 'g')}), one step", boxes)
 
 
-def _drawn(title: str, boxes: Mapping[str, Box]) -> Diagram:
+def drawn(title: str, boxes: Mapping[str, Box]) -> Diagram:
     """Boxes placed in characters and lines led between them; the page's picture has the same places."""
     columns = range(1 + max(box.column for box in boxes.values()))
     widths = [max(len(box.label) for box in boxes.values() if box.column == at) + 2 + _GAP for at in columns]

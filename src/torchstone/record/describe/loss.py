@@ -43,6 +43,13 @@ def describe(call: Call) -> Fields | None:
     return fields
 
 
+def outputs(prediction: Tensor, fields: Fields) -> frozenset[int]:
+    """How many outputs the head behind a prediction may have: its classes; for yes-or-no losses one, or one a label."""
+    classes = int(fields.get("classes", 0) or 0)  # type: ignore[call-overload] # describe() counts them
+    labels = prediction.shape[-1] if prediction.dim() > 1 else 1
+    return frozenset({classes} if fields.get("positives") is None else {1, labels})
+
+
 def _sample(count: int, classes: int) -> slice:
     allowed = max(1, min(ROW_LIMIT, ELEMENT_LIMIT // max(classes, 1)))
     return slice(0, None, max(1, math.ceil(count / allowed)))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchstone.core.place import Place
-from torchstone.record.hooks import Function, replace
+from torchstone.record.replacing import Function, replace
 from torchstone.record.source import user_place
 from torchstone.record.watcher import Watcher
 from torchstone.remedy.interventions.applied import Applied, number, optional, whole

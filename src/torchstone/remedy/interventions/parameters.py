@@ -50,3 +50,40 @@ class AddParameters(Applied):
             options = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
             optimizer.add_param_group({**options, "params": missing})
             self.applied(watcher, f"{len(missing)} tensors")
+
+
+class TrainParameters(AddParameters):
+    """Let frozen parameters require a gradient, and give them to the optimizer."""
+
+    KIND = "train-parameters"
+
+    def model_seen(self, watcher: Watcher) -> None:
+        """As soon as their model is known, before it runs."""
+        for place in items(self.arguments["numbers"]):
+            parameter = parameter_of(watcher, place)
+            if parameter is not None:
+                parameter.requires_grad_(True)  # noqa: FBT003 - torch takes it by position
+
+    def before_step(self, watcher: Watcher, optimizer: torch.optim.Optimizer) -> None:
+        """Where the optimizer holds them already, training them is all."""
+        super().before_step(watcher, optimizer)
+        self.applied(watcher, "held already")
+
+
+class DrawParameters(Applied):
+    """Draw matrices anew before the first forward pass, as nn.Linear draws its weight, without touching the script's generators."""
+
+    KIND = "draw-parameters"
+
+    def model_seen(self, watcher: Watcher) -> None:
+        """As soon as their model is known."""
+        found = [parameter_of(watcher, place) for place in items(self.arguments["numbers"])]
+        if self.said or any(parameter is None for parameter in found):
+            return
+        with measure.unseen():
+            for parameter in found:
+                if parameter is not None:
+                    generator = torch.Generator(parameter.device).manual_seed(0)
+                    bound = max(parameter.shape) ** -0.5
+                    parameter.uniform_(-bound, bound, generator=generator)
+        self.applied(watcher, f"{len(found)} tensors")

@@ -1,0 +1,1 @@
+"""Findings about noise: dropout, batch statistics, and when they are at work."""

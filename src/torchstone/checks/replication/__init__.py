@@ -1,0 +1,1 @@
+"""Findings about replication: ranks that should hold the same model."""

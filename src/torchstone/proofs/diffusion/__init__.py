@@ -1,0 +1,1 @@
+"""Diffusion: tables, paths, predictions and samplers."""

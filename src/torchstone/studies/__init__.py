@@ -1,0 +1,1 @@
+"""Studies: training experiments that settle what no closed form can. One file a study, found by walking this package."""

@@ -1,0 +1,1 @@
+"""Models that studies train, and how: what is too much for a study's own page."""

@@ -1,0 +1,27 @@
+import json
+import subprocess
+
+from conftest import COMMAND, ENVIRONMENT
+
+
+def torchstone(*words, cwd):
+    return subprocess.run([COMMAND, *words], cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+
+
+def test_the_list_names_every_study_and_an_unknown_one_is_refused(tmp_path):
+    listed = torchstone("study", cwd=tmp_path)
+    assert (listed.returncode, "attention-scaling" in listed.stdout) == (0, True)
+    wrong = torchstone("study", "atention", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "there are attention-scaling" in wrong.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quick_study_leaves_a_page_and_says_what_it_cannot_show(tmp_path):
+    done = torchstone("study", "attention-scaling", "--quick", "--out", "here", "--json", "r.json", cwd=tmp_path)
+    assert done.returncode in {0, 1}, done.stderr
+    assert "quick: lengths to 4,096 only" in done.stdout
+    assert {path.name for path in (tmp_path / "here").iterdir()} >= {"index.html", "table.csv", "runs.jsonl", "time.svg", "time.png"}
+    raw = json.loads((tmp_path / "r.json").read_text())
+    assert raw["verdict"] in done.stdout
+    assert len(raw["evidence"]) == 10
