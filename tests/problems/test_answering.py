@@ -12,7 +12,7 @@ from torchstone.problems import answering
 QUESTIONS, POSTED = answering.all_questions(), answering.all_posted()
 TOPICS = {
     "activation", "autodiff", "convolution", "recurrence", "attention", "norm", "noise", "loss", "initialization", "optimization",
-    "rematerialization", "exchange", "adaptation", "diffusion", "bottleneck", "transformer",
+    "rematerialization", "exchange", "adaptation", "diffusion", "bottleneck", "transformer", "replication",
 }
 
 

@@ -28,9 +28,10 @@ from torchstone.parts.noise import *
 from torchstone.parts.norm import *
 from torchstone.parts.optimization import *
 from torchstone.parts.recurrence import *
+from torchstone.parts.rematerialization import store_on_disk
 from torchstone.parts.transformer import *
 
-__all__ = ["bottleneck", "diffusion", "exchange", "rematerialization"]
+__all__ = ["bottleneck", "diffusion", "exchange", "rematerialization", "store_on_disk"]
 __all__ += activation.__all__
 __all__ += adaptation.__all__
 __all__ += attention.__all__
