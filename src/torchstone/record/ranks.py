@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchstone.core.events import ReplicaState, RunStarted
+from torchstone.core.files import whole
 from torchstone.core.recording import FILE, Recording
 
 _PATIENCE = 60.0  # seconds that one rank may take longer than another to end
@@ -49,9 +50,8 @@ class Ranks:
     def _put(self, name: str, text: str) -> None:
         if self.folder.lstat().st_uid != os.getuid():
             return
-        part = self.folder / f"{name}.{os.getpid()}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.folder / name)
+        with whole(self.folder / name) as part:
+            part.write_text(text, encoding="utf-8")
 
     def hand_in(self, recording: Recording, *, failed: bool) -> None:
         """What this rank holds, for rank 0; returns when it has been taken, or when that is not to be expected any more."""

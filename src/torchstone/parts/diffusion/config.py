@@ -1,13 +1,12 @@
 """scheduler_config.json as diffusers reads and writes it, to and from a `GaussianDiffusion`."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torchstone.core.errors import UsageError, meant, told
+from torchstone.core.files import whole
 from torchstone.laws.diffusion.targets import PREDICTIONS
 from torchstone.parts.diffusion.process import GaussianDiffusion
 from torchstone.parts.diffusion.schedule import NoiseSchedule
@@ -147,16 +146,8 @@ def write_scheduler(diffusion: GaussianDiffusion, path: str | Path, *, determini
     file = Path(path)
     file = file / NAME if file.is_dir() else file
     try:
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False, encoding="utf-8") as beside:
-            scratch = Path(beside.name)
-            try:
-                beside.write(text)
-                beside.flush()
-                os.fsync(beside.fileno())
-                scratch.replace(file)
-            except BaseException:
-                scratch.unlink(missing_ok=True)
-                raise
+        with whole(file) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
         message = f"{file} cannot be written: {told(error)}; what was there is as it was"
         raise UsageError(message) from error
