@@ -97,10 +97,13 @@ def test_one_seed_of_each_decides_nothing_but_the_page_is_drawn():
     assert all(not plot.widths for plot in beta.plots(outcomes))
 
 
-def test_the_full_size_runs_its_long_training_once():
+def test_the_full_size_ends_with_one_long_training_that_holds_no_picture_back():
     *sweep, long = beta.settings(quick=False)
-    assert (long.name, long.seeds) == ("beta 0.001, full", 1)
-    assert all(setting.seeds is None for setting in sweep)
+    assert long.name == "beta 0.001, full"
+    assert long.values["validation"] is False
+    assert all(setting.values["steps"] < long.values["steps"] and "validation" not in setting.values for setting in sweep)
+    found = images.digits()
+    assert len(coding.split(found, None).train) == len(found.train)
 
 
 def test_a_weight_below_zero_is_refused():

@@ -1,4 +1,8 @@
-"""Activations on disk: what autograd saves is written to one file and read back in the backward pass."""
+"""Activations on disk: what autograd saves is written to one file and read back in the backward pass.
+
+The disk works while the model computes: writing to it begins when a few megabytes have gathered, and what lies before the
+activation that is read now, which the backward pass needs next, is asked for ahead.
+"""
 
 import ctypes
 import errno
@@ -7,6 +11,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +22,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from torchstone.core.errors import UsageError, told
+
+_GATHERED = 8 << 20  # bytes: less makes more calls, more leaves the disk idle for longer
+_AHEAD = 64 << 20  # bytes asked for before they are needed
+_ASKED = 1 << 20  # bytes: Linux reads ahead no more than a device's own limit, at least 128 kB, for one request
+_START_WRITING = 2  # SYNC_FILE_RANGE_WRITE: pages begin to go to the disk, nobody waits
+
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None) if os.name == "posix" else None  # Linux alone has it
 
 
 @dataclass
@@ -33,6 +45,9 @@ class Disk:
     seconds: float = 0.0
     closed: bool = False
     _end: int = 0
+    _started: int = 0  # up to here the disk has been told to write
+    _asked: int = 0  # from here on the disk has been told to read
+    _hints: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "torchstone-disk"))
     _seen: dict[int, "tuple[weakref.ref[Any], int, weakref.ref[_Record]]"] = field(default_factory=dict)
 
     def pack(self, tensor: Tensor) -> "_Stored | Tensor":
@@ -66,16 +81,39 @@ class Disk:
             message = f"activations cannot be written to {self.path}: {full}; name a folder on another disk"
             raise UsageError(message) from error
         self._end, self.written, self.records = place + size, self.written + size, self.records + 1
+        self._asked = self._end
+        self._start_writing()
         self.seconds += time.perf_counter() - began
         record = _Record(self, place, size, device)
         weakref.finalize(record, self._gone).atexit = False
         return record
 
+    def _start_writing(self) -> None:
+        if _sync_file_range is not None and self._end - self._started >= _GATHERED:
+            start, count = ctypes.c_int64(self._started), ctypes.c_int64(self._end - self._started)
+            self._hints.submit(_sync_file_range, self.handle, start, count, _START_WRITING)
+            self._started = self._end
+
+    def ask_ahead(self, place: int) -> None:
+        """What lies before a record that is read now is needed next."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        lowest = max(place - _AHEAD, 0)
+        while self._asked > lowest:
+            self._asked = max(min(self._asked, place) - _ASKED, 0)
+            self._hints.submit(os.posix_fadvise, self.handle, self._asked, _ASKED, os.POSIX_FADV_WILLNEED)
+
     def _gone(self) -> None:
         """After the last activation of a step the file begins anew."""
         self.records -= 1
         if self.records == 0 and not self.closed:
-            self._end = 0
+            self._end = self._started = self._asked = 0
+
+    def close(self) -> None:
+        """The file is gone, and the thread that gave the disk hints."""
+        self.closed = True
+        self._hints.shutdown(cancel_futures=True)  # waits: the handle's number may be another file's afterwards
+        os.close(self.handle)
 
     def unpack(self, stored: "_Stored | Tensor") -> Tensor:
         """The tensor again."""
@@ -103,6 +141,7 @@ class _Record:
         storage = torch.empty(self.size, dtype=torch.uint8).untyped_storage()
         view = memoryview((ctypes.c_char * self.size).from_address(storage.data_ptr())).cast("B")
         done, began = 0, time.perf_counter()
+        self.disk.ask_ahead(self.place)
         while done < self.size:
             came = os.preadv(self.disk.handle, [view[done:]], self.place + done)
             if came == 0:
@@ -153,5 +192,4 @@ def store_on_disk(folder: str | Path, model: nn.Module | None = None, *, smalles
         with saved_tensors_hooks(disk.pack, disk.unpack):
             yield disk
     finally:
-        disk.closed = True
-        os.close(handle)
+        disk.close()

@@ -33,15 +33,17 @@ class Split:
     test_labels: Int[Tensor, "k"]
 
 
-def split(found: Images, share: int, classes: tuple[int, ...] | None = None) -> Split:
-    """Every `share`-th training picture becomes validation; of all classes, or of those named, which are then numbered from 0."""
+def split(found: Images, share: int | None, classes: tuple[int, ...] | None = None) -> Split:
+    """Every `share`-th training picture becomes validation, none if None; of all classes, or of those named, numbered from 0."""
     sides = []
     for pictures, labels in ((found.train, found.train_labels), (found.test, found.test_labels)):
         chosen = torch.arange(len(labels)) if classes is None else torch.isin(labels, torch.tensor(classes)).nonzero().squeeze(1)
         numbered = labels[chosen] if classes is None else torch.bucketize(labels[chosen], torch.tensor(sorted(classes)))
         sides.append((pictures[chosen].flatten(1).float().div(127.5).sub(1), numbered))
     (rows, labels), (test, test_labels) = sides
-    held = torch.arange(len(rows)) % share == 0
+    held = torch.zeros(len(rows), dtype=torch.bool)
+    if share is not None:
+        held[::share] = True
     return Split(rows[~held], labels[~held], rows[held], labels[held], test, test_labels)
 
 
