@@ -1,7 +1,7 @@
 """What the findings about sequences share: the one second look that they all need, and when it is worth a run."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torchstone.core.events import BackwardCalled, ParameterSeen
 from torchstone.core.evidence import Evidence, Site
@@ -63,6 +63,17 @@ def event_of(evidence: Evidence, recording: Recording, what: str) -> DependenceR
     """The event that evidence was made of."""
     found = (event for event in recording.of(DependenceRead) if event.what == what and site_of(event) == evidence.site)
     return next((event for event in found if evidence.measured is not None and event.read == evidence.measured.value), None)
+
+
+def by_reader(
+    broken: Sequence[Evidence], recording: Recording, what: str
+) -> Iterator[tuple[tuple[Evidence, ...], DependenceRead]]:
+    """Broken laws of one operation together, with the event that the first was made of."""
+    for site in dict.fromkeys(evidence.site for evidence in broken):
+        mine = tuple(evidence for evidence in broken if evidence.site == site)
+        event = event_of(mine[0], recording, what)
+        if event is not None:
+            yield mine, event
 
 
 def plural(count: int, one: str, more: str = "") -> str:

@@ -58,7 +58,7 @@ Vaswani et al. 2017, section 3.2.3; github.com/huggingface/transformers issue 31
 
 from collections.abc import Iterator, Sequence
 
-from torchstone.checks.sequences import dependence_evidence, event_of, look_at_dependence, plural
+from torchstone.checks.sequences import by_reader, dependence_evidence, event_of, look_at_dependence, plural
 from torchstone.core.evidence import Evidence, Verdict
 from torchstone.core.finding import Change, Finding, Probe, Severity
 from torchstone.core.looks import DependenceRead
@@ -94,11 +94,7 @@ def hold(recording: Recording) -> Iterator[Evidence]:
 
 def explain(broken: Sequence[Evidence], recording: Recording) -> Iterator[Finding]:
     """One finding for each operation that lets later positions through."""
-    for site in dict.fromkeys(evidence.site for evidence in broken):
-        mine = tuple(evidence for evidence in broken if evidence.site == site)
-        event = event_of(mine[0], recording, _WHAT)
-        if event is None:
-            continue
+    for mine, event in by_reader(broken, recording, _WHAT):
         yield Finding(
             NAME, CODE, Severity.ERROR, "the model reads the tokens that it has to predict", mine,
             message=_story(event),
