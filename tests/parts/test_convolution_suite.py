@@ -7,7 +7,8 @@ from suites.part_suite import BATCH, Row, part_tests
 from torchstone import parts
 from torchstone.laws.convolution.cost import separable_parameters
 
-SPARSE = {"lower_precisions": "torch multiplies no sparse matrices of bfloat16", "compiles": "torch compiles no sparse tensors"}
+READ = {"one_device": "values are looked at, and fake tensors have none"}
+SPARSE = {**READ, "lower_precisions": "torch multiplies no sparse matrices of bfloat16", "compiles": "torch compiles no sparse tensors"}
 STRIDED = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
 
 
@@ -138,7 +139,7 @@ ROWS = [
         lambda _: lambda w: torch.stack([truncation_error(w, rank) for rank in range(1, 4)] + [w.sum() * 0]),
         lambda batch: [normal(4, 2, 3, 2)],
         lambda w: (4,),
-        without={"empty_batch": "no batch", "lower_precisions": "torch decomposes no bfloat16 matrices"},
+        without={"empty_batch": "no batch", **READ, "lower_precisions": "torch decomposes no bfloat16 matrices"},
     ),
 ]
 

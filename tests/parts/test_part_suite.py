@@ -37,6 +37,8 @@ class Doubled(nn.Module):
             y = (x @ self.weight.t()).detach() + x @ self.weight.t()
         if self.broken == "count":
             y = y + self.more
+        if self.broken == "device":
+            y = y + torch.zeros(3, device="cpu")
         if self.broken == "shape":
             y = torch.cat([y, y[:1]])
         return {"forward": y + 1, "state": y * getattr(self, "scale", 1.0)}.get(self.broken, y)
@@ -77,6 +79,7 @@ CAUGHT = [
     ("empty", "empty_batch", "the output of an empty batch"),
     ("state", "state_dict_round_trip", "not the whole part"),
     ("graph break", "compiles", "graph_break"),
+    ("device", "one_device", "same device"),
 ]
 
 

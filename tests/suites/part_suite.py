@@ -18,6 +18,7 @@ import torch
 from beartype import beartype
 from jaxtyping import jaxtyped
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 BATCH = 2
@@ -203,6 +204,27 @@ def annotations(row):
     typed = jaxtyped(typechecker=beartype)(function)
     made = type(public.__name__, (public,), {"forward": typed}) if inspect.isclass(public) else typed
     row.part(public=made)(*row.sample())
+
+
+@check
+def one_device(row):
+    """Fake tensors know their device: that a part mixes the CPU with another one shows without a card."""
+    part, inputs = row.part(torch.float32), row.sample(dtype=torch.float32)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+
+        def there(tensor, *, leaf):
+            return mode.from_tensor(tensor.detach()).to("meta").requires_grad_(leaf)
+
+        leaves = [there(x, leaf=x.is_floating_point()) for x in inputs]
+        wanted = [x for x in leaves if x.requires_grad]
+        if isinstance(part, nn.Module):
+            own = {name: there(x, leaf=x.requires_grad) for name, x in part.state_dict(keep_vars=True).items()}
+            output = torch.func.functional_call(part, own, tuple(leaves))
+            wanted += [x for x in own.values() if x.requires_grad]
+        else:
+            output = part(*leaves)
+        found = [output, *torch.autograd.grad(output.sum(), wanted)]
+    assert {one.device.type for one in found} == {"meta"}
 
 
 @check

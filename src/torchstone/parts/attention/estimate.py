@@ -4,6 +4,7 @@ Eager it is an autograd.Function, whose products torch's counters see. A compile
 over chunks would otherwise be unrolled into thousands of nodes.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -28,10 +29,16 @@ def estimate(
     return output
 
 
+def _in_full(device: torch.device) -> AbstractContextManager[object]:
+    """No autocast, where the device has one: the meta device has none."""
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
+
+
 def _forward(inputs: list[Tensor], scale: float, padding: Tensor | None, is_causal: bool) -> Four:  # noqa: FBT001 - an operator's
     """The output, a number for each query, and two sums over the keys. Autocast would round the exponents."""
     query, key, value, directions = inputs
-    with torch.autocast(query.device.type, enabled=False):
+    with _in_full(query.device):
         return (prefix_forward if is_causal else landmark_forward)(query, key, value, directions, scale, padding)
 
 
@@ -39,7 +46,7 @@ def _backward(
     gradient: Tensor, inputs: list[Tensor], scale: float, padding: Tensor | None, kept: list[Tensor], is_causal: bool  # noqa: FBT001
 ) -> Three:  # fmt: skip
     """Gradients of query, key and value."""
-    with torch.autocast(gradient.device.type, enabled=False):
+    with _in_full(gradient.device):
         return (prefix_backward if is_causal else landmark_backward)(gradient, tuple(inputs), scale, padding, tuple(kept))
 
 
