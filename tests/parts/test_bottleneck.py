@@ -33,7 +33,8 @@ def source(seed=0):
 
 @pytest.mark.parametrize(("call", "says"), [
     (lambda: Terms(torch.ones(()), torch.ones(())).loss(-1e-3), "the regulariser's weight beta is 0 or more; -0.001 came: below 0 it would reward"),
-    (lambda: Terms(torch.ones(()), torch.ones(())).loss(math.nan), "nan came"),
+    (lambda: Terms(torch.ones(()), torch.ones(())).loss(math.nan), "beta is a finite number; nan came"),
+    (lambda: BetaSchedule("0.1"), "beta is a finite number; '0.1' came"),
     (lambda: BetaSchedule(-1.0), "beta is 0 or more; -1.0 came"),
     (lambda: BetaSchedule(1.0, warmup=9, cycle=4), "warmup at most a cycle; warmup=9 and cycle=4 came"),
     (lambda: BetaSchedule(1.0)(-1), "steps are counted from 0; -1 came"),

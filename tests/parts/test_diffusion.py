@@ -40,7 +40,7 @@ def normal(*shape, seed=0, dtype=torch.float64):
 
 
 @pytest.mark.parametrize(("call", "says"), [
-    (lambda: NoiseSchedule([0.1, 1.0]), "every beta lies in (0, 1); betas[1] is 1: for none at the end, zero_terminal_snr()"),
+    (lambda: NoiseSchedule([0.1, 1.0]), "every beta lies in (0, 1); betas[1] is 1; for an end in pure noise: zero_terminal_snr()"),
     (lambda: NoiseSchedule([0.1, 0.0]), "every beta lies in (0, 1); betas[1] is 0"),
     (lambda: NoiseSchedule([0.1, math.nan]), "betas[1] is nan"),
     (lambda: NoiseSchedule([]), "betas are one row of one number or more; shape (0,) came"),
@@ -83,6 +83,9 @@ def normal(*shape, seed=0, dtype=torch.float64):
     (lambda: GaussianDiffusion(PLAIN, variance="learned"), "a variance is one of fixed_small, fixed_large; 'learned' came"),
     (lambda: GaussianDiffusion(PLAIN, clip=0.0), "clip above 0; 0.0 came"),
     (lambda: GaussianDiffusion(PLAIN, spacing="even"), "a spacing is one of leading, trailing, linspace, noise_to_signal; 'even' came"),
+    (lambda: NoiseSchedule([0.1, -0.2]), "every beta lies in (0, 1); betas[1] is -0.2"),
+    (lambda: NoiseSchedule([0.1, "x"]), "betas are one row of real numbers; [0.1, 'x'] came"),
+    (lambda: NoiseSchedule(None), "betas are one row of real numbers; None came"),
     (lambda: visited_steps(PLAIN, 101), "a sampler visits 1 to 100 steps of this table; 101 came"),
     (lambda: visited_steps(PLAIN, 0), "1 to 100 steps of this table; 0 came"),
     (lambda: visited_steps(PLAIN, 100, "leading", 1), "100 leading steps with an offset of 1 leave the table of 100"),

@@ -30,7 +30,7 @@ def test_a_small_sweep_from_end_to_end(tmp_path):
     assert report.outcomes.interval("beta 1", "bits").mean < report.outcomes.interval("beta 0.001", "bits").mean
     assert [item.law for item in report.evidence] == [f"bottleneck.{name}" for name in ("divergence_falls", "least_error", "error_rises", "dip")]
     assert [plot.name for plot in report.plots] == ["error", "bits"]
-    assert set(report.outcomes.runs[-1].figures) == set(beta.FIGURES)
+    assert set(report.outcomes.runs[-1].figures) == {*beta.FIGURES, "grain"}
 
 
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, monkeypatch):

@@ -57,6 +57,13 @@ def test_the_judge_tells_holds_broken_and_undecided_apart():
     assert verdicts(hand_made(validation=(0.5, 40.0, 30.0)))[5] is Verdict.BROKEN
 
 
+def test_errors_that_agree_by_the_size_of_one_picture_alone_decide_nothing():
+    made = hand_made(validation=(0.5, 0.4, 30.0), spread=0.0)
+    assert verdicts(made)[-1] is Verdict.HOLDS
+    coarse = [Outcome(run.setting, run.seed, {**run.figures, "grain": 0.2}) for run in made.runs]
+    assert verdicts(Outcomes(tuple(coarse)))[-1] is Verdict.UNDECIDED
+
+
 def test_a_picture_on_a_wide_scale_belongs_to_no_large_beta():
     assert latent.assigned({"c": 0.3, "a": 60.0, "b": 7.0}) == {"a": 1e-6, "b": 1e-3, "c": 1.0}
     with pytest.raises(ValueError, match=r"a scale of 2 is above 1\.48, the most at beta 1"):

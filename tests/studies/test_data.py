@@ -54,6 +54,24 @@ def test_files_that_are_missing_or_do_not_belong_together_are_named(folder):
         mnist.from_folder(folder)
 
 
+@pytest.mark.parametrize(("name", "values", "said"), [
+    ("t10k-labels-idx1-ubyte.gz", idx([3, 200], 2), "test has a label of 200, where 9 is the highest"),
+    ("t10k-images-idx3-ubyte", idx(range(18), 2, 3, 3), r"pictures of two sizes \(\(2, 2\) to train on, \(3, 3\) for test"),
+    ("train-images-idx3-ubyte", idx([1], 6, 2**32 - 1, 2**32 - 1), f"promises {6 * (2**32 - 1) ** 2} values"),
+])
+def test_files_that_are_whole_and_yet_wrong_are_refused(folder, name, values, said):
+    (folder / name).write_bytes(values)
+    with pytest.raises(UsageError, match=said):
+        mnist.from_folder(folder)
+
+
+def test_files_without_pictures_are_refused(folder):
+    (folder / "t10k-images-idx3-ubyte").write_bytes(idx([], 0, 2, 2))
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(idx([], 0))
+    with pytest.raises(UsageError, match="test has no pictures"):
+        mnist.from_folder(folder)
+
+
 def test_a_folder_without_any_of_them_is_an_error_of_the_user(tmp_path):
     with pytest.raises(UsageError, match="has none of MNIST's files"):
         images.pictures(tmp_path, print)

@@ -1,17 +1,22 @@
+import dataclasses
+import errno
 import json
 import math
 import random
 
 import pytest
+import torch
 
 from studies.toys import PICTURE, toy
-from torchstone.core.errors import UsageError
+from torchstone.core.errors import InvariantError, UsageError
 from torchstone.core.evidence import Verdict
 from torchstone.core.study import Interval, Outcome, Outcomes, Setting, interval, student_quantile
+from torchstone.report import study as report_of_study
 from torchstone.report.study import as_text, save, to_csv, to_html, to_json
 from torchstone.studies import running
 from torchstone.studies.judging import above, below, near
 from torchstone.studies.keeping import Keeper
+from torchstone.studies.store import Store
 from torchstone.studies.study import all_studies, find_study
 
 
@@ -98,6 +103,76 @@ def test_a_folder_of_something_else_is_left_alone(run_toy, tmp_path):
         run_toy(out=tmp_path / "file")
 
 
+def test_one_process_at_a_time_has_a_folder(run_toy, tmp_path):
+    held = Store(tmp_path / "out", "toy", {"quick": False, "data": ""})
+    with pytest.raises(UsageError, match="in use by another process; wait until it ends"):
+        run_toy()
+    held.close()
+    assert run_toy().verdict is Verdict.HOLDS
+
+
+def test_a_study_that_did_nothing_leaves_nothing(monkeypatch, tmp_path):
+    made = toy([])
+    made.run = lambda setting, seed, tools: (_ for _ in ()).throw(UsageError("no such data"))
+    monkeypatch.setattr(running, "find_study", lambda name: made)
+    (tmp_path / "mine").mkdir()
+    for place in ("new", "mine"):
+        with pytest.raises(UsageError, match="no such data"):
+            running.study("toy", out=tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"] and not list((tmp_path / "mine").iterdir())
+
+
+@pytest.mark.parametrize("left", ["", '{"study":"to', None])
+def test_a_first_line_that_was_cut_and_files_of_a_killed_process_are_no_hindrance(run_toy, tmp_path, left):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "runs.jsonl.77.part").write_text("{")
+    if left is not None:
+        (tmp_path / "out" / "runs.jsonl").write_text(left)
+    else:  # the first line alone, and what a run kept before it was killed
+        (tmp_path / "out" / "runs.jsonl").write_text('{"study":"toy","schema":1,"quick":false,"data":""}\n{"a":1}\n[1]\n')
+        (tmp_path / "out" / "shared-base.pt").write_text("")
+    assert len(run_toy().outcomes.runs) == 6
+    assert not list((tmp_path / "out").glob("*.part"))
+    assert run_toy([]).outcomes.runs == run_toy().outcomes.runs
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_runs_are_kept(run_toy, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    report = run_toy()
+    with monkeypatch.context() as patch:
+        patch.setattr(report_of_study, "save_plots", full)
+        with pytest.raises(UsageError, match="plots and page cannot be written: No space left on device; make room"):
+            save(report)
+        patch.setattr(torch, "save", full)
+        with pytest.raises(UsageError, match=r"part\.pt cannot be written: No space left"):
+            Keeper(tmp_path / "part.pt").save(step=1)
+    assert not list(tmp_path.glob("part*")) and len((tmp_path / "out" / "runs.jsonl").read_text().splitlines()) == 7
+
+
+def test_data_of_the_user_is_refused_where_a_study_has_its_own(tmp_path):
+    with pytest.raises(UsageError, match="decay takes no --data: it trains on scikit-learn's digits"):
+        running.study("decay", data=tmp_path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cpu_seconds_count_on_after_a_kill(tmp_path):
+    first = Keeper(tmp_path / "part.pt")
+    while first.seconds < 0.02:
+        pass
+    first.save(step=1)
+    again = Keeper(tmp_path / "part.pt")
+    assert again.seconds < 0.02
+    assert again.load() == {"step": 1} and again.seconds >= 0.02
+
+
+def test_two_plots_of_one_name_are_a_fault_of_the_study(run_toy):
+    report = run_toy()
+    with pytest.raises(InvariantError, match="two plots of one name"):
+        dataclasses.replace(report, plots=(*report.plots, report.plots[0]))
+
+
 def test_an_unknown_study_is_answered_with_those_that_are(tmp_path):
     with pytest.raises(UsageError, match="attention-scaling"):
         running.study("attention", out=tmp_path)
@@ -150,6 +225,9 @@ def test_verdicts_follow_the_interval():
     assert verdict(above, -1.0, 0.5) is Verdict.BROKEN
     assert verdict(above, 0.1, 0.5) is Verdict.UNDECIDED
     assert verdict(below, 1.0, 0.5) is Verdict.BROKEN
+    assert verdict(below, 0.0, 0.0) is Verdict.UNDECIDED  # all seeds at the bound itself: the figure is too coarse
+    assert verdict(below, 1.0, 0.0, grain=2.0) is Verdict.UNDECIDED
+    assert verdict(below, 1.0, 0.0, reason="not yet ended") is Verdict.UNDECIDED
     assert verdict(near, 0.1, 0.5, rival=1.0) is Verdict.HOLDS
     assert verdict(near, 0.7, 0.5, rival=1.0) is Verdict.BROKEN
     assert verdict(near, 0.1, 1.5, rival=1.0) is Verdict.UNDECIDED

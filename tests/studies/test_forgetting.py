@@ -100,6 +100,7 @@ def ended(maml=5.0, falling=0.0):
 @pytest.mark.parametrize(("altered", "wanted"), [({}, "holds"), ({"maml": 5.5}, "broken"), ({"falling": 0.5}, "undecided")])
 def test_a_start_is_judged_where_both_have_ended(altered, wanted):
     assert verdicts(meta_init, ended(**altered)) == ["holds"] * 4 + [wanted]
+    assert verdicts(meta_init, ended(**altered), quick=True)[-1] == "undecided"  # a dozen meta steps end nowhere
     assert meta_init.ahead(ended(**altered)).mean == pytest.approx(altered.get("maml", 5.0) + 0.01 - 5.2)
 
 

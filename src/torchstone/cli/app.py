@@ -11,7 +11,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from torchstone.core.errors import UsageError, told
 from torchstone.core.files import whole
@@ -126,8 +135,11 @@ class Bar:
     """One progress line on standard error while something long runs; nothing at all in a pipe."""
 
     def __init__(self, console: Console, unit: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
-        self.bar = Progress(*columns, console=console, transient=True)
+        counted = (MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+        shares = (TaskProgressColumn(), TimeElapsedColumn(), TextColumn("·"), TimeRemainingColumn(), TextColumn("left"))
+        # What takes minutes has a slow and uneven pace: the time left is told from all of the last half hour.
+        columns = (TextColumn("{task.description}"), BarColumn(), *(counted if unit else shares))
+        self.bar = Progress(*columns, console=console, transient=True, speed_estimate_period=1800)
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, title: str, done: int, steps: int) -> None:
@@ -143,7 +155,7 @@ class Bar:
 
 @contextmanager
 def progress(unit: str = "steps") -> Iterator[Bar | None]:
-    """The progress line while the block runs, or None where nobody would see it."""
+    """The progress line while the block runs, or None where nobody would see it; without a unit, percent and the time left."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None

@@ -46,7 +46,7 @@ def study(
             return
         from torchstone.studies.running import study as run
 
-        with progress("of a thousand a run") as bar:
+        with progress("") as bar:
             report = run(name, quick=quick, data=data, seeds=seeds, out=out, progress=bar)
         save(report)
         write(json, to_json(report))

@@ -92,6 +92,15 @@ def _cosine_integral(end: float, power: int, pieces: int = 400) -> float:
     return step / 3 * math.fsum(w * math.cos(i * step) ** power for i, w in enumerate(weights))
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "plot"), counted(2, "plot")
+    ('1 plot', '2 plots')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Plot:
     """Named curves over one horizontal axis, each with an optional half width a point; or pictures side by side."""
@@ -161,6 +170,12 @@ class StudyReport:
     seconds: float
     remarks: tuple[str, ...] = ()
     folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        names = [plot.name for plot in self.plots]
+        if len(set(names)) < len(names):
+            message = f"study {self.name} draws two plots of one name ({', '.join(names)}): the second would replace the first"
+            raise InvariantError(message)
 
     @property
     def verdict(self) -> Verdict:

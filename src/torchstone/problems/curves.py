@@ -6,7 +6,7 @@ from html import escape
 from torchstone.core.problem import Drawing
 
 Curve = Sequence[tuple[float, float]]
-_WIDTH, _HEIGHT, _MARGIN = 520, 280, 40
+_WIDTH, _TALL, _MARGIN, _LETTER = 520, 210, 40, 7.2  # pixels; a letter of 13 is seldom wider
 _COLOURS = ("#1f6feb", "#c2410c", "#15803d", "#7c3aed", "#111111")
 _MARKS = "*o+x#"
 _COLUMNS, _ROWS = 61, 13
@@ -30,28 +30,43 @@ def _share(number: float, low: float, high: float) -> float:
 
 def _svg(title: str, series: Mapping[str, Curve], axis: str, box: tuple[float, float, float, float], *, dots: bool) -> str:
     left, right, low, high = box
-    inner, tall = _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN
+    named, head = _legend(list(series))
+    ends = [f"{low:.3g}", f"{high:.3g}"]
+    begin = max(_MARGIN, round(_LETTER * max(map(len, ends))) + 10)  # the numbers stand beside the frame and are never cut
+    inner, foot = _WIDTH - begin - _MARGIN, head + _TALL
     lines = []
-    for (name, curve), colour, row in zip(series.items(), _COLOURS, range(len(series)), strict=False):
+    for curve, colour in zip(series.values(), _COLOURS, strict=False):
         scaled = ((_share(x, left, right), _share(y, low, high)) for x, y in curve)
-        placed = [(f"{_MARGIN + inner * x:.1f}", f"{_HEIGHT - _MARGIN - tall * y:.1f}") for x, y in scaled]
+        placed = [(f"{begin + inner * x:.1f}", f"{foot - _TALL * y:.1f}") for x, y in scaled]
         if dots:
             lines += [f'<circle cx="{x}" cy="{y}" r="1.5" fill="{colour}"/>' for x, y in placed]
         else:
             path = " ".join(map(",".join, placed))
             lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        lines.append(f'<text x="{_MARGIN + 8}" y="{_MARGIN + 14 + 16 * row}" fill="{colour}">{escape(name)}</text>')
-    frame = f'<rect x="{_MARGIN}" y="{_MARGIN}" width="{inner}" height="{tall}" fill="none" stroke="#888"/>'
+    frame = f'<rect x="{begin}" y="{head}" width="{inner}" height="{_TALL}" fill="none" stroke="#888"/>'
     marks = [
-        f'<text x="{_MARGIN}" y="{_HEIGHT - 22}" text-anchor="middle">{left:.4g}</text>',
-        f'<text x="{_WIDTH - _MARGIN}" y="{_HEIGHT - 22}" text-anchor="middle">{right:.4g}</text>',
-        f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(axis)}</text>',
-        f'<text x="{_MARGIN - 6}" y="{_HEIGHT - _MARGIN}" text-anchor="end">{low:.3g}</text>',
-        f'<text x="{_MARGIN - 6}" y="{_MARGIN + 10}" text-anchor="end">{high:.3g}</text>',
+        f'<text x="{begin}" y="{foot + 18}" text-anchor="middle">{left:.4g}</text>',
+        f'<text x="{_WIDTH - _MARGIN}" y="{foot + 18}" text-anchor="middle">{right:.4g}</text>',
+        f'<text x="{begin + inner / 2}" y="{foot + 18}" text-anchor="middle">{escape(axis)}</text>',
+        f'<text x="{begin - 6}" y="{foot}" text-anchor="end">{ends[0]}</text>',
+        f'<text x="{begin - 6}" y="{head + 10}" text-anchor="end">{ends[1]}</text>',
     ]
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
-    font = ' font-family="sans-serif" font-size="12">'
-    return "".join([head, font, f"<title>{escape(title)}</title>", frame, *lines, *marks, "</svg>"])
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {foot + 28}" role="img"'
+    font = ' font-family="sans-serif" font-size="13">'
+    return "".join([start, font, f"<title>{escape(title)}</title>", *named, frame, *lines, *marks, "</svg>"])
+
+
+def _legend(names: Sequence[str]) -> tuple[list[str], int]:
+    """The names in their colours, in as many rows as they need, and where the frame below them begins."""
+    x, y, drawn = _MARGIN, 18, []
+    for name, colour in zip(names, _COLOURS, strict=False):
+        width = round(_LETTER * len(name)) + 34
+        if x > _MARGIN and x + width > _WIDTH:
+            x, y = _MARGIN, y + 18
+        drawn.append(f'<rect x="{x}" y="{y - 6}" width="12" height="4" fill="{colour}"/>')
+        drawn.append(f'<text x="{x + 17}" y="{y}" fill="{colour}">{escape(name)}</text>')
+        x += width
+    return drawn, y + 12
 
 
 def _text(series: Mapping[str, Curve], axis: str, box: tuple[float, float, float, float]) -> str:

@@ -1,19 +1,18 @@
-"""What a recorded study says about a question that is answered without it: one remark, told anew from its figures."""
+"""What a recorded study says about a question that is answered without it: a few remarks, told anew from its figures."""
 
 from collections.abc import Sequence
 
-from torchstone.core.study import StudyReport
-from torchstone.report.study import as_text
+from torchstone.core.study import StudyReport, counted
+from torchstone.report.study import as_text, tally
 from torchstone.studies.recorded import recorded
 
 
 def studied(name: str, settings: Sequence[str], *figures: str) -> tuple[str, ...]:
-    """The figures of some settings with their intervals, the number of seeds, and what the study left undecided or broken."""
+    """What came of the study's laws, a line a figure with its intervals, and the command that made it."""
     report = recorded(name)
     told = (f"{report.figures[figure]}: {_row(report, settings, figure)}" for figure in figures)
-    verdicts = [item.verdict.value for item in report.evidence]
-    counted = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
-    return (f"study {name}, {report.seeds} seeds, ± 95 %: {'; '.join(told)}; its laws: {counted}", report.remarks[0])
+    laws = tally(report).partition(": ")[2]
+    return (f"study {name}, {counted(report.seeds, 'seed')}, ± 95 %; its laws: {laws}", *told, report.remarks[0])
 
 
 def _row(report: StudyReport, settings: Sequence[str], figure: str) -> str:

@@ -1,6 +1,7 @@
 """Answered questions as one HTML page: readable on a phone, in the dark and in print, nothing loaded from elsewhere."""
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -24,17 +25,19 @@ th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(-
 thead th { white-space: normal; overflow-wrap: normal; vertical-align: bottom; }
 th:first-child { text-align: left; } tfoot { font-weight: 600; }
 figure { margin: .75rem 0; } figcaption { font-size: .85rem; opacity: .8; }
-img { max-width: 100%; max-height: 28rem; background: #fff; }
+img { max-width: 100%; max-height: 28rem; background: #fff; } small { font-size: .85rem; }
+.wide { overflow-x: auto; } .wide img { width: 44rem; max-width: none; max-height: none; }
 ul, ol { margin: .25rem 0; padding-left: 1.5rem; }
 .right, .holds { color: var(--good); } .wrong, .broken { color: var(--bad); } .incomplete, .undecided { color: var(--open); }
 b.right, b.wrong, b.incomplete, b.undecided { border: 1px solid currentColor; border-radius: 4px; padding: 0 .4em; }
 summary { cursor: pointer; } nav { font-size: .9rem; } nav a { display: inline-block; margin-right: .75em; padding: .15em 0; }
 @media print {
   body { max-width: none; font-size: 11pt; padding: 0; } nav { display: none; }
-  h2, h3 { break-after: avoid; } figure, .answer { break-inside: avoid; }
+  .wide img { width: 100%; } h2, h3 { break-after: avoid; } figure, .answer { break-inside: avoid; }
   details::details-content { content-visibility: visible; height: auto; }
 }
 """
+_WIDE = 640  # pixels: a wider drawing cannot be read on a phone unless it scrolls
 _MARKS = {Verdict.HOLDS: "✓", Verdict.BROKEN: "✗", Verdict.UNDECIDED: "?"}
 _COLUMNS = ("questions", "answered", "not yet", "faults", *(judgement.value for judgement in Judgement))
 
@@ -110,8 +113,15 @@ def _figure(drawing: Drawing) -> str:
     title = escape(drawing.title)
     shown = f"<pre>{escape(drawing.text)}</pre>"
     if drawing.svg:
-        shown = f'<img alt="{title}" src="data:image/svg+xml;base64,{base64.b64encode(drawing.svg.encode()).decode()}">'
+        image = f'<img alt="{title}" src="data:image/svg+xml;base64,{base64.b64encode(drawing.svg.encode()).decode()}">'
+        shown = f'<div class="wide">{image}</div>' if _width(drawing.svg) > _WIDE else image
     return f"<figure>{shown}<figcaption>{title}</figcaption></figure>\n"
+
+
+def _width(svg: str) -> float:
+    """A drawing's own width, by its viewBox; 0 where it has none."""
+    found = re.search(r'viewBox="\S+ \S+ (\S+) ', svg)
+    return float(found[1]) if found else 0.0
 
 
 def _posted(one: Solved) -> str:

@@ -116,11 +116,21 @@ def _notes(report: ProofReport) -> list[Text]:
 
 def describe(evidence: Evidence) -> str:
     """Evidence in one line: both numbers, the tolerance and the sample."""
+    said, tolerance, reason = _parts(evidence)
+    return f"{said}, {tolerance} ({evidence.how}){reason}"
+
+
+def numbers(evidence: Evidence) -> str:
+    """The same without the sample, for where that has been named already."""
+    said, tolerance, reason = _parts(evidence)
+    return f"{said}, {tolerance}{reason}"
+
+
+def _parts(evidence: Evidence) -> tuple[str, str, str]:
     predicted = format_number(evidence.predicted.value)
     relation = "" if evidence.relation is Relation.EQUAL else f"{evidence.relation.value} "
     reason = f"; undecided: {evidence.reason}" if evidence.reason else ""
-    numbers = f"predicted {relation}{predicted}, {_measured(evidence, predicted)}"
-    return f"{numbers}, tolerance {evidence.tolerance} ({evidence.how}){reason}"
+    return f"predicted {relation}{predicted}, {_measured(evidence, predicted)}", f"tolerance {evidence.tolerance}", reason
 
 
 def _measured(evidence: Evidence, predicted: str) -> str:

@@ -4,24 +4,27 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import Protocol
+from textwrap import fill, wrap
+from typing import Protocol, cast
 
 from rich.console import Console
-from rich.markup import escape as escaped
 from rich.table import Table
+from rich.text import Text
 
+from torchstone.core.errors import UsageError
 from torchstone.core.evidence import Verdict
 from torchstone.core.files import whole
 from torchstone.core.quantity import format_number
-from torchstone.core.study import Interval, StudyReport
+from torchstone.core.study import Interval, StudyReport, counted
 from torchstone.report.page import document
-from torchstone.report.plots import save_plot
-from torchstone.report.proof import describe
+from torchstone.report.plots import save_plots
+from torchstone.report.proof import numbers
 
 _MARKS = {Verdict.HOLDS: "✓", Verdict.BROKEN: "✗", Verdict.UNDECIDED: "?"}
 _COLOURS = {Verdict.HOLDS: "green", Verdict.BROKEN: "red", Verdict.UNDECIDED: "yellow"}
+_INDENT, _GAP, _HEADING = "    ", 2, 14  # before a line's continuation; characters between columns, and of a heading at most
 
 
 class Listed(Protocol):
@@ -67,26 +70,71 @@ def _rows(report: StudyReport) -> list[tuple[str, list[Interval | None]]]:
 
 
 def print_report(report: StudyReport, console: Console) -> None:
-    """The table, the verdict of every law, remarks, and where the rest lies."""
-    console.print(f"{report.name}: {report.question}", markup=False, soft_wrap=True)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("setting")
-    for words in report.figures.values():
-        table.add_column(words, justify="right")
-    for setting, values in _rows(report):
-        table.add_row(setting, *("" if value is None else as_text(value) for value in values))
-    console.print(table)
-    seeds = f"{report.seeds} seed{'s' * (report.seeds > 1)}, ± 95 % (Student)" if report.seeds > 1 else "1 seed"
-    console.print(f"{seeds}; {report.seconds:.0f} CPU s", style="dim", markup=False)
+    """The table, every law with its verdict, remarks, where the rest lies, and the verdict on the whole."""
+    _say(console, f"{report.name}: {report.question}")
+    for table in _blocks(report, console.width):
+        console.print(table)
+    console.print(_size(report), style="dim", markup=False)
     for item in report.evidence:
-        colour = _COLOURS[item.verdict]
-        said = escaped(f"{item.law}  {describe(item)}")
-        console.print(f"[{colour}]{_MARKS[item.verdict]} {item.verdict.value}[/]  {said}", soft_wrap=True)
+        _say(console, f"  {item.how}", mark=(f"{_MARKS[item.verdict]} {item.verdict.value}", _COLOURS[item.verdict]))
+        _say(console, f"  {item.law}: {numbers(item)}", style="dim")
     for remark in report.remarks:
-        console.print(f"note: {remark}", style="dim", markup=False, soft_wrap=True)
+        _say(console, f"note: {remark}", style="dim")
     if report.folder is not None:
-        made = f"index.html, {len(report.plots)} plots (SVG, PNG), table.csv, runs.jsonl"
+        made = f"index.html, {counted(len(report.plots), 'plot')} (SVG, PNG), table.csv, runs.jsonl"
         console.print(f"{report.folder}: {made}", markup=False, soft_wrap=True)
+    console.print(Text(tally(report), style=f"bold {_COLOURS[report.verdict]}"))
+
+
+def _say(console: Console, line: str, style: str = "", mark: tuple[str, str] = ("", "")) -> None:
+    """A line broken between words, its continuation indented; `mark` is what it begins with, and in which colour."""
+    begin, colour = mark
+    lines = wrap(f"{begin}{line}", console.width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False)
+    text = Text("\n".join(lines), style=style)
+    text.stylize(colour, 0, len(begin))
+    console.print(text, soft_wrap=True)
+
+
+def tally(report: StudyReport) -> str:
+    """The verdict on the whole, and how many of its laws stand behind it."""
+    found = [item.verdict for item in report.evidence]
+    words = {Verdict.HOLDS: "hold", Verdict.BROKEN: "broken", Verdict.UNDECIDED: "undecided"}
+    parts = [f"{found.count(verdict)} {said}" for verdict, said in words.items() if verdict in found]
+    return f"{report.verdict.value}: {', '.join(parts) or 'no law was held'}"
+
+
+def _size(report: StudyReport) -> str:
+    seeds = counted(report.seeds, "seed") + ", ± 95 % (Student)" * (report.seeds > 1)
+    return f"{seeds}; {report.seconds:.0f} CPU s{', quick' * report.quick}"
+
+
+def _blocks(report: StudyReport, width: int) -> Iterator[Table]:
+    """The table, in as many pieces one below the other as the width asks for: no figure is cut, and no interval torn apart."""
+    rows = _rows(report)
+    names = Text("\n").join(Text(setting) for setting, _ in rows)
+    first = min(max(map(len, names.plain.splitlines()), default=0), width // 3)
+    columns = [
+        (words, ["" if values[place] is None else as_text(cast("Interval", values[place])) for _, values in rows])
+        for place, words in enumerate(report.figures.values())
+    ]
+    while columns:
+        piece: list[tuple[str, list[str]]] = []
+        taken = first
+        while columns and (not piece or taken + _GAP + _width(*columns[0]) <= width):
+            taken += _GAP + _width(*columns[0])
+            piece.append(columns.pop(0))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("setting", width=first)
+        for words, cells in piece:
+            table.add_column(Text(fill(words, _width(words, cells))), justify="right", no_wrap=True)
+        for place, (setting, _) in enumerate(rows):
+            table.add_row(Text(setting), *(cells[place] for _, cells in piece))
+        yield table
+
+
+def _width(words: str, cells: Sequence[str]) -> int:
+    """Of a column: its longest cell, or as much as its heading needs to stay short."""
+    return max(*map(len, [*cells, *words.split()]), min(len(words), _HEADING))
 
 
 def to_csv(report: StudyReport) -> str:
@@ -133,32 +181,38 @@ def _number(value: float) -> float | str:
 
 
 def save(report: StudyReport) -> None:
-    """Plots, table and page into the study's folder, each file whole or not at all."""
+    """Plots, table and page into the study's folder, each file whole or not at all.
+
+    Raises UsageError where they cannot be written: the runs are recorded, and the same command makes the rest.
+    """
     if report.folder is None:
         return
-    for plot in report.plots:
-        save_plot(plot, report.folder)
-    for name, text in (("table.csv", to_csv(report)), ("index.html", to_html(report))):
-        with whole(report.folder / name) as part:
-            part.write_text(text, encoding="utf-8")
+    try:
+        save_plots(report.plots, report.folder)
+        for name, text in (("table.csv", to_csv(report)), ("index.html", to_html(report))):
+            with whole(report.folder / name) as part:
+                part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"{report.folder}: plots and page cannot be written: {error.strerror or error}; make room and run it again"
+        raise UsageError(message) from error
 
 
 def to_html(report: StudyReport) -> str:
     """One page: question, verdicts, table, plots. The plots lie beside it."""
     verdicts = "".join(
-        f'<li><span class="{item.verdict.value}">{_MARKS[item.verdict]} {item.verdict.value}</span> '
-        f"<code>{escape(item.law)}</code> {escape(describe(item))}</li>\n"
+        f'<li><span class="{item.verdict.value}">{_MARKS[item.verdict]} {item.verdict.value}</span> {escape(item.how)}<br>'
+        f'<small class="dim"><code>{escape(item.law)}</code>: {escape(numbers(item))}</small></li>\n'
         for item in report.evidence
     )
+    whole_of_it = f'<p><b class="{report.verdict.value}">{report.verdict.value}</b> {escape(tally(report).partition(": ")[2])}</p>'
     remarks = "".join(f'<p class="dim">{escape(remark)}</p>\n' for remark in report.remarks)
     titles = [(escape(plot.title), escape(plot.name)) for plot in report.plots]
     figures = "".join(
         f'<figure><img alt="{title}" src="{name}.svg"><figcaption>{title}</figcaption></figure>\n' for title, name in titles
     )
-    size = f"{report.seeds} seeds, {report.seconds:.0f} CPU s{', quick' * report.quick}"
     body = (
-        f'<p>{escape(report.question)}</p>\n<p class="dim">settles {escape(", ".join(report.settles))}; {size}</p>\n'
-        f"<ul>\n{verdicts}</ul>\n{_table(report)}\n{remarks}{figures}"
+        f'<p>{escape(report.question)}</p>\n<p class="dim">settles {escape(", ".join(report.settles))}; {_size(report)}</p>\n'
+        f"{whole_of_it}\n{_table(report)}\n{remarks}{figures}<h2>Laws held</h2>\n<ul>\n{verdicts}</ul>\n"
     )
     return document(f"study {report.name}", body)
 

@@ -9,6 +9,10 @@ pictures, for nothing is chosen by it.
 
 Less divergence is less information about the picture, and by Fano's inequality a floor under the error of a drawn code: at beta = 1
 the floor itself is far above every other error. Whether a small beta is better than none is what the intervals may leave undecided.
+
+`torchstone study bottleneck-beta --data mnist/`, 3 seeds, 1,850 CPU s: test error 1.87 ±0.08 % deterministic, 1.84 ±0.24 % at
+beta 1e-3 (52.8 bits), 86 % at 1 (0.16 bits), so that the dip is undecided. "full": 1.35 ±0.13 % with 12 draws, 1.31 ±0.14 % by the
+mean code; the published 1.13 % comes from about five times as many steps.
 """
 
 import itertools
@@ -71,6 +75,7 @@ def run(setting: Setting, seed: int, tools: Tools) -> Outcome:
     model = coding.train(recipe, data, seed, tools)
     draws = 0 if beta is None else 12
     figures = {
+        "grain": 100 / len(data.test),
         "error": coding.errors(model, data.test, data.test_labels, seed, draws),
         "mean": coding.errors(model, data.test, data.test_labels, seed, 0),
     }
@@ -105,12 +110,13 @@ def judge(outcomes: Outcomes, *, quick: bool) -> Iterator[Evidence]:
     floor = 100 * bottleneck.least_error(nats, CLASSES)
     how = f"test error of one draw at beta {betas[-1]:g} in percent, its {nats:.2f} nats given"
     yield above("bottleneck.least_error", floor, outcomes.interval(last, "one"), how, Unit.VALUE)
+    grain = max([0.0, *outcomes.values(named(WEAK), "grain")])
     rise = outcomes.difference(last, named(WEAK), "error")
     how = f"test error at beta {betas[-1]:g} minus that at {WEAK:g}, in percent"
-    yield above("bottleneck.error_rises", 0.0, rise, how, Unit.VALUE)
+    yield above("bottleneck.error_rises", 0.0, rise, how, Unit.VALUE, grain=grain)
     dip = outcomes.difference(named(WEAK), PLAIN, "error")
     how = f"test error at beta {WEAK:g} minus the deterministic network's, in percent"
-    yield below("bottleneck.dip", 0.0, dip, how, Unit.VALUE)
+    yield below("bottleneck.dip", 0.0, dip, how, Unit.VALUE, grain=grain)
 
 
 def _scaled(value: Interval, factor: float) -> Interval:

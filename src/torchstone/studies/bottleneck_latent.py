@@ -7,6 +7,14 @@ out, at a large one they shrink into the prior and on to each other.
 Which picture belongs to which beta is decided by laws on scale, not by looking: at a minimum of task + beta KL the KL does not rise
 with beta, and whatever is better than a code that says nothing has a mean square of at most 2 ln 3 / beta. Which of the spaces is
 the best to predict from is asked of validation pictures: error of 12 draws, and separation by the nearest class centre.
+
+What came out (`torchstone study bottleneck-latent --data mnist/`, 4 seeds, 105 CPU s on one core, torch 2.13;
+recorded/bottleneck-latent.jsonl), for beta = 1e-6, 1e-3 and 1:
+
+- root mean square of the codes' means: 21.6 ±6.9, 5.32 ±0.70, 0.27 ±0.14 (the law's most: 1482, 46.9 and 1.48); KL: 358 ±224,
+  22.0 ±5.3 and 0.06 ±0.06 bits. The scales alone tell which picture is which.
+- validation error of 12 draws: 0.58 ±0.13, 0.57 ±0.08, 43 ±13 %; held-out codes nearer to another class: 0.78 ±0.11, 0.53 ±0.09,
+  1.23 ±0.64 %. beta = 1e-3 is best on the mean; that it is better than 1e-6 in error, by 0.02 ±0.13 points, is undecided.
 """
 
 import itertools
@@ -73,6 +81,7 @@ def run(setting: Setting, seed: int, tools: Tools) -> Outcome:
         "separation": _separation(mean, data.train_labels, held, data.validation_labels),
         "validation": coding.errors(model, data.validation, data.validation_labels, seed, DRAWS),
         "error": coding.errors(model, data.test, data.test_labels, seed, DRAWS),
+        "grain": 100 / len(held),
     }
     noise = torch.randn(held.shape, generator=torch.Generator().manual_seed(seed))
     drawn = reparameterise(held, spread, noise)
@@ -122,11 +131,12 @@ def judge(outcomes: Outcomes, *, quick: bool) -> Iterator[Evidence]:
         nats = Interval(fall.mean * math.log(2), fall.half_width * math.log(2), fall.count)
         yield below("bottleneck.divergence_falls", 0.0, nats, f"KL at beta {large:g} minus that at {small:g}")
     none, weak, strong = map(named, BETAS)
+    grain = max([0.0, *outcomes.values(weak, "grain")])
     for figure in ("validation", "separation"):
         rise = outcomes.difference(strong, weak, figure)
-        yield above("bottleneck.error_rises", 0.0, rise, f"{FIGURES[figure]}: {strong} minus {weak}", Unit.VALUE)
+        yield above("bottleneck.error_rises", 0.0, rise, f"{FIGURES[figure]}: {strong} minus {weak}", Unit.VALUE, grain=grain)
     dip = outcomes.difference(weak, none, "validation")
-    yield below("bottleneck.dip", 0.0, dip, f"{FIGURES['validation']}: {weak} minus {none}", Unit.VALUE)
+    yield below("bottleneck.dip", 0.0, dip, f"{FIGURES['validation']}: {weak} minus {none}", Unit.VALUE, grain=grain)
 
 
 def _squared(value: Interval) -> Interval:

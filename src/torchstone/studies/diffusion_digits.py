@@ -7,6 +7,20 @@ training digits; real test digits, judged in the same way, are the first row of 
 Accuracy alone rewards memorising: a network that gives back its training pictures has perfect accuracy. So the distance from a
 sample to the nearest training picture stands beside it, against that of real test digits, and the setting "past the minimum" shows
 the same network trained on: what becomes of its loss on new digits, and of the accuracy and the distance of its samples.
+
+What came out (`torchstone study diffusion-digits`, 3 seeds of 1,000 samples, 319 CPU s on one core, torch 2.13;
+recorded/diffusion-digits.jsonl):
+
+- at the least validation loss (0.1705 ±0.0019, after 6,200 to 8,200 steps): 99.93 ±0.29 % of the samples are right, 99.8 % for the
+  worst seed; loss on test digits 0.1709 ±0.0011, where the best linear prediction has 0.2202. With 20 deterministic steps
+  99.87 ±0.14 % are right.
+- the classifier is right on 98.61 % of real test digits, and on more of the samples: these leave out what is rare among the real
+  ones. They lie nearer to training pictures, 1.83 ±0.09 from the nearest against 2.17.
+- past the minimum, at 10,000 steps: the loss on test digits is 0.0025 higher, all samples of all seeds are right, and the distance
+  is 1.751 ±0.010. That it has become less, by 0.077 ±0.078, is just undecided.
+
+Limits: 1,200 training pictures of 8x8 pixels. A class that a classifier sees is no proof of a good picture, and training on by half
+tells little of how far memorising would go.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,6 +50,7 @@ FIGURES = {
     "steps": "steps trained",
 }
 QUICK = "a small network and few steps: samples are often wrong, and it is not trained past the minimum"
+OWN_DATA = "scikit-learn's digits"
 SEEDS, QUICK_SEEDS = 3, 2
 
 REAL, FULL, FEW, PAST = "real test digits", "200 steps", "20 steps, deterministic", "200 steps, past the minimum"

@@ -12,6 +12,16 @@ Defences: adapters of the last block learn a start over many tasks (Reptile, 10 
 its own, the token after the next behind a window. Read as: (1) the original loss on docstrings is added to each meta step; (2) the
 original loss, the next token's, on the tasks' own windows is added; (3) lora_B, the documents' A, is set to zero behind
 meta-learning. Each is then adapted to unseen files: forgetting behind that (`start`: before it), and the gain over fresh adapters.
+
+What came out (`torchstone study forgetting`, 3 seeds, 267 CPU s on one core, torch 2.13; recorded/forgetting.jsonl), nats a token:
+
+- after 72 steps a soft prompt forgets 0.045 ±0.053 and gains 0.08 ±0.06, adapters 0.125 ±0.063 and 0.30 ±0.04, full tuning 0.200
+  ±0.050 and 0.77 ±0.04: the order holds in each of the three seeds. At equal gain it is undecided, and not in favour of the two
+  that change less: a soft prompt forgets 0.037 ±0.042 more than full tuning, adapters 0.061 ±0.081 more.
+- a learned start forgets 0.146 ±0.060 without defence, 0.069 ±0.039 with original data, 0.093 ±0.060 with the tasks' own, 0.033
+  ±0.020 with a reset, at gains that the seeds do not tell apart (1.9 to 2.2, ±1.2).
+
+Limits: a million parameters, 320 steps of base training, one learning rate a way.
 """
 
 import itertools
@@ -37,6 +47,7 @@ QUESTION = "Which way of adapting a language model forgets most, and which defen
 SETTLES = ("D7a", "D7d")
 FIGURES = {"forgetting": "forgetting [nats a token]", "start": "forgetting before adapting", "gain": "gain [nats a token]"}
 QUICK = "the base model has hardly learned what it could forget, and two seeds decide little"
+OWN_DATA = "docstrings of the standard library and torch's sources"
 
 PROMPT, ADAPTERS, FULL = "soft prompt", "adapters", "full tuning"
 RATES = {PROMPT: 3e-2, ADAPTERS: 3e-3, FULL: 5e-4}
@@ -177,7 +188,8 @@ def plots(outcomes: Outcomes) -> Iterator[Plot]:
         return tuple((x, y) for (_, x), (_, y) in zip(gain, lost, strict=True))
 
     title = "Forgetting over gain while adapting, means of all seeds"
-    yield Plot("gain", title, "gain, nats a token", "forgetting, nats a token", {name: pair(name) for name in RATES})
+    pairs = {name: pair(name) for name in RATES}
+    yield Plot("forgetting-over-gain", title, "gain, nats a token", "forgetting, nats a token", pairs)
     for what in ("forgetting", "gain"):
         series = {name: outcomes.mean_curve(name, what) for name in RATES}
         widths = {name: _widths(outcomes, name, what, curve) for name, curve in series.items()}

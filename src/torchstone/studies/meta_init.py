@@ -10,7 +10,13 @@ inner steps and 16 for the loss behind them; Reptile takes all 32 in each inner 
   growth: how many more for each further inner step
 
 Reptile, whose meta step costs less, takes twice as many. That MAML's start ends at most at Reptile's loss is held only where both
-runs have ended: where neither still falls by more than they differ.
+runs have ended: where neither, trained as long again at its last pace, would fall by as much as they differ.
+
+What came out (`torchstone study meta-init`, 3 seeds, 169 CPU s on one core, torch 2.13; recorded/meta-init.jsonl): 6.03 ±0.17 nats
+behind MAML's 40 meta steps, 5.97 ±0.12 behind Reptile's 80, 7.58 ±0.59 with fresh adapters. A meta step takes 0.248 ±0.011 and
+0.212 ±0.018 CPU s, 16.7 and 4.1 million numbers, and 44 and 40 gradients; a further inner step keeps 1.47 million in MAML, 0 in
+Reptile. At equal CPU time the losses differ by -0.000 ±0.047: neither is seen to be better. Neither had ended: which ends lower is
+undecided.
 """
 
 import itertools
@@ -37,6 +43,7 @@ FIGURES = {
     "memory": "most numbers alive", "growth": "more of them an inner step", "gradients": "gradients a meta step",
 }  # fmt: skip
 QUICK = "the base model has hardly learned, and a dozen meta steps tell little of where either method ends"
+OWN_DATA = "docstrings of the standard library and torch's sources"
 
 MAML, REPTILE = "MAML", "Reptile"
 METHODS = {MAML: "maml", REPTILE: "reptile"}
@@ -128,7 +135,6 @@ def ahead(outcomes: Outcomes) -> Interval:
 
 def judge(outcomes: Outcomes, *, quick: bool) -> Iterator[Evidence]:
     """Costs against the laws' counts; quality where both end, if they do."""
-    del quick
     for name, method in METHODS.items():
         count = gradient_evaluations(method, STEPS, TASKS)[0]  # type: ignore[arg-type] # the methods' own names
         how = f"{name}: gradients of a meta step of {TASKS} tasks"
@@ -137,15 +143,17 @@ def judge(outcomes: Outcomes, *, quick: bool) -> Iterator[Evidence]:
     yield near(_MEMORY, 0.0, outcomes.interval(REPTILE, "growth"), how, rival=1)
     how = f"{MAML}: the fourth inner step's growth less the third's"
     yield near(_MEMORY, 0.0, outcomes.interval(MAML, "bend"), how, rival=1)
-    yield below(_QUALITY, 0.0, _at_the_end(outcomes), f"{MAML}'s loss less {REPTILE}'s where both end, at most")
+    ended = not quick and has_ended(outcomes)  # a dozen meta steps end nowhere, however little they differ by
+    reason = "" if ended else "neither loss has ended, and the law speaks of ends"
+    quality = outcomes.difference(MAML, REPTILE, "loss")
+    yield below(_QUALITY, 0.0, quality, f"{MAML}'s loss less {REPTILE}'s where both end, at most", reason=reason)
 
 
-def _at_the_end(outcomes: Outcomes) -> Interval:
-    """MAML's last loss minus Reptile's; open as long as either still falls by more than they differ: the law speaks of ends."""
-    found = outcomes.difference(MAML, REPTILE, "loss")
+def has_ended(outcomes: Outcomes) -> bool:
+    """Whether neither would fall by as much as they differ, were each trained as long again at its last pace."""
     curves = [outcomes.mean_curve(name, "loss over steps") for name in METHODS]
-    falling = max(curve[-2][1] - curve[-1][1] for curve in curves)
-    return found if falling < abs(found.mean) else Interval(found.mean, math.inf, found.count)
+    falling = max((one - other) / (end - begin) * end for *_, (begin, one), (end, other) in curves)
+    return falling < abs(outcomes.difference(MAML, REPTILE, "loss").mean)
 
 
 def plots(outcomes: Outcomes) -> Iterator[Plot]:
@@ -154,4 +162,4 @@ def plots(outcomes: Outcomes) -> Iterator[Plot]:
     said = "nats behind 10 inner steps"
     yield Plot("seconds", "Loss on unseen files over CPU time", "CPU seconds of meta-learning", said, runs)
     series = {name: outcomes.mean_curve(name, "loss over steps") for name in METHODS}
-    yield Plot("steps", "The same over meta steps, means of all seeds", "meta step", said, series)
+    yield Plot("steps", "Loss on unseen files over meta steps, means of all seeds", "meta step", said, series)

@@ -2,12 +2,13 @@
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from torchstone.core.errors import UsageError
 from torchstone.core.evidence import Verdict
+from torchstone.core.files import whole
 from torchstone.core.study import Outcomes, Setting, StudyReport
 from torchstone.studies.keeping import Keeper, Shared
 from torchstone.studies.store import Store
@@ -25,8 +26,8 @@ def study(
     """Run a study, or the rest of one that was stopped; what it measured lies in `out` (`study-NAME` unless named).
 
     quick: a size for two minutes on two cores, which says what it cannot show. data: a folder with MNIST in IDX form, gzipped
-    or not. seeds: how many independent runs a setting has. Raises UsageError for an unknown name, fewer than one seed, or a folder
-    that cannot be used.
+    or not. seeds: how many independent runs a setting has. Raises UsageError for an unknown name, fewer than one seed, data for a
+    study that has its own, or a folder that cannot be used.
     """
     chosen = find_study(name)
     count = seeds if seeds is not None else _default_seeds(chosen, quick=quick)
@@ -37,11 +38,14 @@ def study(
     if folder is not None and not folder.is_dir():
         message = f"--data {folder} is no folder; name the one that holds the data, or leave it out"
         raise UsageError(message)
+    if folder is not None and hasattr(chosen, "OWN_DATA"):
+        message = f"{name} takes no --data: it trains on {chosen.OWN_DATA}; leave --data out"
+        raise UsageError(message)
     out = Path(out) if out is not None else Path(f"study-{name}{'-quick' if quick else ''}")
-    store = Store(out, name, {"quick": quick, "data": str(folder.resolve()) if folder else ""})
-    remarks = _Remarks(store.folder)
-    _run_all(chosen, store, count, quick=quick, folder=folder, remarks=remarks, progress=progress)
-    return _report(chosen, store, count, quick=quick, remarks=remarks)
+    with closing(Store(out, name, {"quick": quick, "data": str(folder.resolve()) if folder else ""})) as store:
+        remarks = _Remarks(store.folder)
+        _run_all(chosen, store, count, quick=quick, folder=folder, remarks=remarks, progress=progress)
+        return _report(chosen, store, count, quick=quick, remarks=remarks)
 
 
 def _default_seeds(chosen: Study, *, quick: bool) -> int:
@@ -59,7 +63,8 @@ class _Remarks:
     def __call__(self, text: str) -> None:
         if text not in self.said:
             self.said.append(text)
-            self._path.write_text("".join(f"{line}\n" for line in self.said), encoding="utf-8")
+            with whole(self._path) as part:
+                part.write_text("".join(f"{line}\n" for line in self.said), encoding="utf-8")
 
 
 def _run_all(
@@ -73,9 +78,8 @@ def _run_all(
             told = _telling(progress, chosen.NAME, place, len(plan))
             keeper = Keeper(store.folder / f"part-{place}-{seed}.pt")
             tools = Tools(quick, folder, told, keeper, Shared(store.folder), remarks)
-            began = time.process_time()
             outcome = chosen.run(setting, seed, tools)
-            store.add(dataclasses.replace(outcome, setting=setting.name, seed=seed, seconds=time.process_time() - began))
+            store.add(dataclasses.replace(outcome, setting=setting.name, seed=seed, seconds=keeper.seconds))
             keeper.drop()
         if progress is not None:
             progress(chosen.NAME, (place + 1) * _PARTS, len(plan) * _PARTS)

@@ -5,11 +5,12 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 from torchstone.core.errors import UsageError
-from torchstone.core.files import whole
+from torchstone.core.files import PART, whole
 from torchstone.core.study import Outcome, Value
 
 FILE = "runs.jsonl"
@@ -17,48 +18,66 @@ SCHEMA = 1
 
 
 class Store:
-    """A folder that holds one study's runs. `conditions`: what must be equal for its runs to count."""
+    """A folder of one study's runs, held by one process at a time. `conditions`: what must be equal for its runs to count."""
 
     def __init__(self, folder: Path, study: str, conditions: Mapping[str, Value]) -> None:
         self.folder, self.path = folder, folder / FILE
         self.header = {"study": study, "schema": SCHEMA, **conditions}
         self.runs: list[Outcome] = []
+        self._held, self._ours, self._made = -1, False, not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._open(bool(next(folder.iterdir(), None)))
-        except OSError as error:
+            self._held = _hold(folder)
+            self._open()
+            self._ours = True
+            for left in folder.glob(f"*{PART}"):
+                left.unlink()  # of a process that was killed while it wrote: none other is at work here
+        except (OSError, UsageError) as error:
+            self.close()
+            if isinstance(error, UsageError):
+                raise
             message = f"--out {folder} cannot be used: {error.strerror or error}; name another folder"
             raise UsageError(message) from error
 
-    def _open(self, inhabited: bool) -> None:  # noqa: FBT001 - one caller
-        if not self.path.exists():
-            if inhabited:
+    def close(self) -> None:
+        """Let another process have the folder; one in which nothing was done is left as it was found."""
+        with suppress(OSError):
+            if self._ours and not self.runs and {place.name for place in self.folder.iterdir()} <= {FILE}:
+                self.path.unlink(missing_ok=True)
+            if self._made and not self.runs:
+                self.folder.rmdir()  # which refuses where anything lies in it
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+    def _open(self) -> None:
+        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+        begun = _text(self.header)
+        if begun.startswith(text) and text != begun:  # nothing yet, or a first line that a kill has cut
+            others = [place.name for place in self.folder.iterdir() if place != self.path and place.suffix != PART]
+            if others:
                 message = f"--out {self.folder} holds other files; name a new or empty folder, or one of this study"
                 raise UsageError(message)
-            self._append(self.header)
+            self._write([begun])
             return
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-        header = _line(lines[0]) if lines else None
+        lines = text.splitlines()
+        header = _line(lines[0])
         if header != self.header:
             had = ", ".join(f"{key} {value}" for key, value in (header or {}).items() if self.header.get(key) != value)
             message = f"--out {self.folder} holds runs of another kind ({had or 'no study'}); name another folder"
             raise UsageError(message)
-        kept = [lines[0]]
-        for line in lines[1:]:
-            raw = _line(line)
-            if raw is not None:  # a line cut by a kill is left out, and its run repeated
-                self.runs.append(_outcome(raw))
-                kept.append(line)
-        if len(kept) < len(lines):
-            self._rewrite(kept)
+        found = [(line, _run(line)) for line in lines[1:]]
+        self.runs = [run for _, run in found if run is not None]  # a line cut by a kill is left out, and its run repeated
+        if len(self.runs) < len(found) or not text.endswith("\n"):
+            self._write([begun, *(f"{line}\n" for line, run in found if run is not None)])
 
-    def _rewrite(self, lines: list[str]) -> None:
+    def _write(self, lines: list[str]) -> None:
         with whole(self.path) as part:
-            part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            part.write_text("".join(lines), encoding="utf-8")
 
     def _append(self, raw: Mapping[str, object]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(raw, separators=(",", ":"), allow_nan=True) + "\n")
+            file.write(_text(raw))
             file.flush()
             os.fsync(file.fileno())
 
@@ -78,8 +97,31 @@ class Store:
 
 def parsed(text: str) -> tuple[dict[str, Any], list[Outcome]]:
     """A recording's first line and its runs; a line that was cut is left out."""
-    lines = [raw for raw in map(_line, text.splitlines()) if raw is not None]
-    return (lines[0] if lines else {}), [_outcome(raw) for raw in lines[1:]]
+    first, *lines = text.splitlines() or [""]
+    return _line(first) or {}, [run for run in map(_run, lines) if run is not None]
+
+
+def _hold(folder: Path) -> int:
+    """Keep other processes out until the number that comes back is closed, or this process ends in whatever way."""
+    try:
+        from fcntl import LOCK_EX, LOCK_NB, flock
+    except ImportError:  # no such system: two processes then both do all of the work
+        return -1
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        flock(held, LOCK_EX | LOCK_NB)
+    except BlockingIOError as error:
+        os.close(held)
+        message = f"--out {folder} is in use by another process; wait until it ends, or name another folder"
+        raise UsageError(message) from error
+    except OSError:  # a file system that knows no locks
+        os.close(held)
+        return -1
+    return held
+
+
+def _text(raw: Mapping[str, object]) -> str:
+    return json.dumps(raw, separators=(",", ":"), allow_nan=True) + "\n"
 
 
 def _line(text: str) -> dict[str, object] | None:
@@ -88,6 +130,14 @@ def _line(text: str) -> dict[str, object] | None:
     except ValueError:
         return None
     return raw if isinstance(raw, dict) else None
+
+
+def _run(text: str) -> Outcome | None:
+    raw = _line(text)
+    try:
+        return None if raw is None else _outcome(raw)
+    except (AttributeError, KeyError, TypeError, ValueError):  # a line of something else
+        return None
 
 
 def _outcome(raw: Mapping[str, object]) -> Outcome:

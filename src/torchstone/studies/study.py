@@ -49,7 +49,8 @@ class Study(Protocol):
     """A module of studies/ satisfies this; its docstring is the study's page.
 
     QUESTION: what is settled, one sentence. SETTLES: the documents' questions. FIGURES: what a run measures, each with its
-    words and unit. QUICK: what a quick run cannot show. SEEDS, QUICK_SEEDS (optional): how many by default.
+    words and unit. QUICK: what a quick run cannot show. SEEDS, QUICK_SEEDS (optional): how many by default. OWN_DATA (optional):
+    what it trains on, where that is not for the user to choose.
     """
 
     NAME: str

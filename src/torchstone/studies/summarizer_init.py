@@ -45,6 +45,7 @@ FIGURES = {
     "last": "validation loss at the end [nats]",
 }  # fmt: skip
 QUICK = "60 steps of a model 64 wide: the starts and the first descent, not whether N(0, 1) catches up"
+OWN_DATA = "docstrings of installed sources"
 SEEDS, QUICK_SEEDS = 3, 2
 
 TARGET_LENGTH = 24

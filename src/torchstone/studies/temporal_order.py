@@ -60,6 +60,7 @@ FIGURES = {
     "steepness": "rate / threshold [doublings]", "last": "last loss, at most 4 [nats]", "accuracy": "last accuracy",
 }  # fmt: skip
 QUICK = "4 seeds and 120 steps: whether every run spikes and every remedy holds is seen on few"
+OWN_DATA = "sequences that it draws"
 SEEDS, QUICK_SEEDS = 10, 4
 
 LARGE, SMALL, CLIP, UNITS, WIDTHS = 1.5, 0.2, 0.1, 16, (4, 16, 64)

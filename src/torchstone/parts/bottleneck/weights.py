@@ -1,6 +1,7 @@
 """How much the regulariser counts, step by step."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 from torchstone.core.errors import UsageError
 from torchstone.laws import bottleneck
@@ -8,7 +9,10 @@ from torchstone.laws import bottleneck
 
 def check_beta(beta: float) -> None:
     """Raise UsageError unless a weight is 0 or more and finite."""
-    if not 0 <= beta < float("inf"):
+    if not isinstance(beta, Real) or not abs(beta) < float("inf"):
+        message = f"the regulariser's weight beta is a finite number; {beta!r} came"
+        raise UsageError(message)
+    if beta < 0:
         message = f"the regulariser's weight beta is 0 or more; {beta} came: below 0 it would reward codes far from the prior"
         raise UsageError(message)
 

@@ -36,7 +36,8 @@ class NoiseSchedule:
         wrong = ~((table > 0) & (table < 1))
         if wrong.any():
             at = int(wrong.nonzero()[0])
-            message = f"every beta lies in (0, 1); betas[{at}] is {table[at].item():g}: for none at the end, zero_terminal_snr()"
+            instead = "; for an end in pure noise: zero_terminal_snr()" if table[at] == 1 else ""
+            message = f"every beta lies in (0, 1); betas[{at}] is {table[at].item():g}{instead}"
             raise UsageError(message)
         self._fill(torch.cumprod(1 - table, 0))
 
@@ -204,7 +205,11 @@ def _told(timesteps: Tensor) -> str:
 
 
 def _table(numbers: Numbers, name: str) -> Tensor:
-    table = torch.as_tensor(numbers, dtype=torch.float64, device="cpu").detach()
+    try:
+        table = torch.as_tensor(numbers, dtype=torch.float64, device="cpu").detach()
+    except (TypeError, ValueError) as error:
+        message = f"{name} are one row of real numbers; {numbers!r} came"
+        raise UsageError(message) from error
     if table.dim() != 1 or not len(table):
         message = f"{name} are one row of one number or more; shape {tuple(table.shape)} came"
         raise UsageError(message)

@@ -4,6 +4,7 @@ from torchstone.core.evidence import Evidence
 from torchstone.core.problem import Answer, Posted
 from torchstone.core.study import Interval
 from torchstone.problems.answering import answers, proved
+from torchstone.problems.curves import Curve, curves
 from torchstone.problems.studied import studied
 from torchstone.report.study import as_text
 from torchstone.studies import forgetting, meta_init
@@ -14,9 +15,13 @@ def _evidence(study: str, *laws: str) -> tuple[Evidence, ...]:
     return tuple(item for item in recorded(study).evidence if item.law in laws)
 
 
-def _compared(less: Interval) -> str:
-    """What an interval of differences decides."""
-    return "less" if less.high < 0 else "more" if less.low > 0 else "neither more nor less, as far as the seeds tell"
+def _compared(one: str, other: str, lost: Interval) -> str:
+    """With which of two less is forgotten, or that an interval of differences leaves it open."""
+    told = "less" if lost.high < 0 else "more" if lost.low > 0 else ""
+    if not told:
+        return f"{one} or {other}, with which less is forgotten: undecided, the difference is {as_text(lost)} nats a token"
+    by = as_text(Interval(abs(lost.mean), lost.half_width, lost.count))
+    return f"with {one} {told} is forgotten than with {other}, by {by} nats a token"
 
 
 @answers("D7a")
@@ -26,7 +31,7 @@ def ways(_: Posted) -> Answer:
     said = []
     for name in (forgetting.PROMPT, forgetting.ADAPTERS):
         found = forgetting.more_forgotten(outcomes, name, forgetting.FULL)
-        said.append(f"at equal gain {name} forgets {_compared(found)} than {forgetting.FULL}: by {as_text(found)} nats a token")
+        said.append(f"at equal gain: {_compared(name, forgetting.FULL, found)}")
     most = max(forgetting.RATES, key=lambda name: outcomes.interval(name, "forgetting").mean)
     return Answer(
         says=(f"after equally many steps {most} forgets most, on the mean of the seeds", *said),
@@ -37,7 +42,18 @@ def ways(_: Posted) -> Answer:
         ),
         evidence=(*proved("adaptation.forgetting"), *_evidence(forgetting.NAME, "adaptation.forgetting")),
         remarks=studied(forgetting.NAME, list(forgetting.RATES), "forgetting", "gain"),
+        drawings=(curves("Forgetting over gain while adapting, nats a token, means of the seeds", _paths(), "gain"),),
     )
+
+
+def _paths() -> dict[str, Curve]:
+    """Each way's forgetting over its gain, from where it first gains: steps before that gain less than nothing."""
+    outcomes = recorded(forgetting.NAME).outcomes
+    found: dict[str, Curve] = {}
+    for name in forgetting.RATES:
+        gain, lost = (outcomes.mean_curve(name, what) for what in ("gain", "forgetting"))
+        found[name] = [(x, y) for (_, x), (_, y) in zip(gain, lost, strict=True) if x >= 0]
+    return found
 
 
 @answers("D7d")
@@ -46,8 +62,7 @@ def defences(_: Posted) -> Answer:
     outcomes, said = recorded(forgetting.NAME).outcomes, []
     for name in forgetting.DEFENCES[1:]:
         lost, gain = (outcomes.difference(name, forgetting.NONE, what) for what in ("forgetting", "gain"))
-        told = f"{name}: forgets {_compared(lost)} than no defence, by {as_text(lost)} nats a token"
-        said.append(f"{told}; its gain differs by {as_text(gain)}")
+        said.append(f"{_compared(name, forgetting.NONE, lost)}; the gain differs by {as_text(gain)}")
     return Answer(
         says=tuple(said),
         derivation=(
@@ -86,4 +101,10 @@ def starts(_: Posted) -> Answer:
             *recorded(meta_init.NAME).evidence,
         ),
         remarks=studied(meta_init.NAME, list(meta_init.METHODS), "loss", "fresh", "seconds", "memory"),
+        drawings=(curves("Loss behind 10 inner steps over CPU seconds, one seed, nats", _one_seed(), "CPU seconds"),),
     )
+
+
+def _one_seed() -> dict[str, Curve]:
+    outcomes = recorded(meta_init.NAME).outcomes
+    return {name: outcomes.of(name)[0].curves["loss over seconds"] for name in meta_init.METHODS}

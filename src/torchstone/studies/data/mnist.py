@@ -6,6 +6,7 @@ IDX (LeCun's own format): two zero bytes, a type (8: unsigned byte), the number 
 
 import gzip
 import hashlib
+import math
 import struct
 import urllib.error
 import urllib.request
@@ -32,6 +33,7 @@ FILES = {
     "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
 }
+CLASSES = 10
 _UNSIGNED_BYTE = 8
 _BLOCK = 1 << 16
 _TIMEOUT = 20  # seconds without a byte
@@ -62,10 +64,12 @@ def read_idx(path: Path) -> UInt8[Tensor, "..."]:
     axes = raw[3]
     sizes = struct.unpack(f">{axes}I", raw[4 : 4 + 4 * axes]) if len(raw) >= 4 + 4 * axes else ()
     values = raw[4 + 4 * axes :]
-    wanted = torch.Size(sizes).numel() if sizes else -1
+    wanted = math.prod(sizes) if sizes else -1
     if len(values) != wanted:
         message = f"{path} is damaged: its header promises {max(wanted, 0)} values of shape {sizes}, {len(values)} are there"
         raise UsageError(message)
+    if not values:
+        return torch.zeros(sizes, dtype=torch.uint8)
     return torch.frombuffer(bytearray(values), dtype=torch.uint8).reshape(sizes)
 
 
@@ -79,12 +83,24 @@ def from_folder(folder: Path) -> Images | None:
         message = f"{folder} lacks {', '.join(missing)} (gzipped or not); all four files of MNIST are needed"
         raise UsageError(message)
     train, labels, test, test_labels = (read_idx(path) for path in found.values() if path is not None)
+    _check(folder, train, labels, test, test_labels)
+    return Images(train, labels.long(), test, test_labels.long())
+
+
+def _check(folder: Path, train: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor) -> None:
     for images, classes, which in ((train, labels, "train"), (test, test_labels, "test")):
         if images.dim() != 3 or classes.dim() != 1 or len(images) != len(classes):  # noqa: PLR2004 - n, h, w
             shapes = f"{tuple(images.shape)} pictures for {tuple(classes.shape)} labels"
             message = f"{folder}: {which} has {shapes}; they do not belong together"
             raise UsageError(message)
-    return Images(train, labels.long(), test, test_labels.long())
+        if not len(images) or classes.max() >= CLASSES:
+            came = f"a label of {classes.max()}, where {CLASSES - 1} is the highest" if len(images) else "no pictures"
+            message = f"{folder}: {which} has {came}; fetch MNIST's files again"
+            raise UsageError(message)
+    if train.shape[1:] != test.shape[1:]:
+        sizes = f"{tuple(train.shape[1:])} to train on, {tuple(test.shape[1:])} for test"
+        message = f"{folder} has pictures of two sizes ({sizes}); they do not belong together"
+        raise UsageError(message)
 
 
 def download(folder: Path, tell: Callable[[int, int], None] | None = None) -> Images:

@@ -34,7 +34,7 @@ def recorded(name: str) -> StudyReport:
     header, runs = parsed(file.read_text(encoding="utf-8"))
     outcomes = Outcomes(tuple(runs))
     seeds = max(len(outcomes.of(setting)) for setting in outcomes.settings)
-    said = [f"recorded by `{header['command']}`; `torchstone study {name}` repeats it", *map(str, header.get("remarks", []))]
+    said = [f"recorded by `{header['command']}`, which repeats it", *map(str, header.get("remarks", []))]
     if seeds == 1:
         said.append("recorded with one seed: no figure has an interval, and no law is decided by it")
     return StudyReport(
