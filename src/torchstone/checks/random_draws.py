@@ -26,6 +26,12 @@ def may_have_codes(recording: Recording) -> bool:
     return bool(found & _DEVIATIONS and found & _RECONSTRUCTIONS and "mul" in found and found & {"add", "addcmul"})
 
 
+def may_have_posteriors(recording: Recording) -> bool:
+    """Whether a loss may hold a code z = mu + sigma e, whatever it is decoded to."""
+    found = _operations(recording)
+    return bool(found & _DEVIATIONS and "mul" in found and found & {"add", "addcmul"})
+
+
 def may_have_noise(recording: Recording) -> bool:
     """Whether a loss may be a regression against noise: its target's moments are those of noise, or were not seen."""
     if not _operations(recording) & _REGRESSIONS:

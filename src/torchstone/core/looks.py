@@ -191,6 +191,30 @@ class LatentsSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class CodesHeld:
+    """Probe: codes z = mu + sigma e of one line (samples, latents) at a step, what they tell, and what the decoder asks of them.
+
+    nats: mean divergence from the normal that fits them all best, which bounds what they tell of their samples; divergence:
+    from N(0, 1). weight: w of the pull w mu on the means that does not come through z, `residual` the share of that pull that
+    is not w mu. slope: of the loss by one sample's code, root mean square over samples. told: what the reconstruction loses to
+    first order, a sample, where codes are exchanged. rest: the loss without the divergence as it is weighed.
+    """
+
+    step: int
+    place: Place = NOWHERE
+    samples: int = 0
+    latents: int = 0
+    nats: float = 0.0
+    divergence: float = 0.0
+    weight: float = 0.0
+    residual: float = 0.0
+    slope: float = 0.0
+    told: float = 0.0
+    rest: float = 0.0
+    resolution: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class NoiseMixed:
     """Probe: x_t = a x + b e with a factor for each of the samples, e drawn at random, and no gradient to any of them.
 
@@ -278,6 +302,7 @@ Probed = (
     | DependenceRead
     | AttentionMasked
     | LatentsSeen
+    | CodesHeld
     | NoiseMixed
     | RecomputationSeen
     | ScheduleCalled

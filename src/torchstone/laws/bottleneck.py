@@ -281,6 +281,49 @@ def least_error(nats: float, classes: int) -> float:
 
 
 @law(
+    "bottleneck.nats_needed",
+    Kind.BOUND,
+    Unit.NATS,
+    assumes=("classes are equally frequent", "what is predicted depends on one drawn code alone"),
+    sources=("Fano 1961, as in bottleneck.least_error, read the other way round",),
+)
+def nats_needed(error: float, classes: int) -> float:
+    """To tell classes apart with no more than an error e takes at least ln(classes) - h(e) - e ln(classes-1) nats of divergence.
+
+    >>> nats_needed(0.0, 2) == math.log(2), nats_needed(0.5, 2)
+    (True, 0.0)
+    """
+    _classes(classes)
+    if not 0 <= error <= 1:
+        message = f"an error is a share from 0 to 1; {error} came"
+        raise InvariantError(message)
+    if error == 0:
+        return math.log(classes)
+    if error >= 1 - 1 / classes:
+        return 0.0
+    return math.log(classes) + error * math.log(error) + (1 - error) * math.log1p(-error) - error * math.log(classes - 1)
+
+
+@law(
+    "bottleneck.best_divergence",
+    Kind.EQUIVALENCE,
+    Unit.NATS,
+    assumes=("the prior is N(0, 1)", "the loss is a z + beta KL: linear in the code"),
+    sources=("bottleneck.kl_mean_gradient: a + beta mu = 0 at the best mean, and sigma = 1 at the best deviation",),
+)
+def best_divergence(slope: float, beta: float) -> float:
+    """Through a decoder whose loss climbs with the code by a slope a, the best code is N(-a/beta, 1), of a²/(2 beta²) nats.
+
+    Of a code of many units the slope is the norm of theirs. It is also what the code's best mean saves, over beta.
+
+    >>> best_divergence(2.0, beta=1.0)
+    2.0
+    """
+    _positive(beta=beta)
+    return slope**2 / (2 * beta**2)
+
+
+@law(
     "bottleneck.dip",
     Kind.TREND,
     Unit.RATIO,

@@ -3,8 +3,9 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import sympy
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -142,6 +143,71 @@ def least_error(part: Measuring, draws: Draws) -> Iterator[Evidence]:
         nats, wrong = part(_minimum(beta, draws), draws)
         found, allowed = sampling(wrong)
         yield held("bottleneck.least_error", {"nats": nats, "classes": CLASSES}, found, allowed, Relation.AT_LEAST)
+
+
+@experiment(
+    "bottleneck.nats_needed",
+    part=_measured,
+    mutants={
+        "the mean for a drawn code": lambda found, draws: (
+            found.divergence, _wrong(found._replace(deviation=0 * found.deviation), draws)
+        ),
+        "thirty draws for one": lambda found, draws: (found.divergence, _wrong(found, draws, 30)),
+        "a quarter of the divergence": lambda found, draws: (found.divergence / 4, _wrong(found, draws)),
+    },
+    how=f"minima found by LBFGS, {FRESH} fresh draws",
+)
+def nats_needed(part: Measuring, draws: Draws) -> Iterator[Evidence]:
+    """The errors that are measured, less what their number leaves open, and the divergence that they were reached with."""
+    for beta in BETAS[1:]:
+        nats, wrong = part(_minimum(beta, draws), draws)
+        error, open_ = sampling(wrong)
+        arguments = {"error": error + open_.total, "classes": CLASSES}
+        yield held("bottleneck.nats_needed", arguments, nats, rounding(100, 1.0), Relation.AT_LEAST)
+
+
+def _answered(slopes: Tensor, beta: float, regulariser: Divergence = gaussian_kl) -> float:
+    """The divergence of the code that a linear decoder makes the best: the least of a z + beta KL, over means and deviations."""
+    leaves = [torch.zeros_like(slopes).requires_grad_() for _ in range(2)]
+    optimizer = torch.optim.LBFGS(leaves, max_iter=60, tolerance_grad=1e-12, tolerance_change=0.0, line_search_fn="strong_wolfe")
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        loss = (slopes * leaves[0]).sum() + beta * regulariser(leaves[0], deviation_of(leaves[1], "log_variance"))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(objective)  # type: ignore[no-untyped-call]
+    return gaussian_kl(leaves[0].detach(), deviation_of(leaves[1].detach(), "log_variance")).item()
+
+
+def _at_the_best_mean(law: Callable[..., Any]) -> Iterator[Any]:
+    """The zero of the derivative of a mu + beta mu²/2, put into mu²/2."""
+    slope, mu = sympy.symbols("a mu", real=True)
+    beta = sympy.Symbol("beta", positive=True)
+    (best,) = sympy.solve(sympy.diff(slope * mu + beta * mu**2 / 2, mu), mu)
+    yield law(slope, beta) - best**2 / 2
+
+
+@experiment(
+    "bottleneck.best_divergence",
+    part=_answered,
+    mutants={
+        "weight inverted": lambda slopes, beta: _answered(slopes, 1 / beta),
+        "a prior far away": lambda slopes, beta: _answered(slopes, beta, lambda mean, deviation: gaussian_kl(mean, deviation, 3.0)),
+        "one unit of many": lambda slopes, beta: _answered(slopes[:1], beta),
+        "divergence without the half": lambda slopes, beta: _answered(slopes, 2 * beta),
+    },
+    symbolic=_at_the_best_mean,
+    how="minima found by LBFGS, linear decoders",
+)
+def best_divergence(part: Callable[[Tensor, float], float], draws: Draws) -> Iterator[Evidence]:
+    """Random slopes of several units."""
+    found_to = Tolerance(model=Amount(1e-6, "a minimum found by LBFGS"))
+    for beta in (0.5, 1.0, 4.0):
+        slopes = draws.normal(4)
+        arguments = {"slope": slopes.norm().item(), "beta": beta}
+        yield held("bottleneck.best_divergence", arguments, part(slopes, beta), found_to)
 
 
 TRIALS, POINTS = 4000, 5
