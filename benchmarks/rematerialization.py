@@ -29,7 +29,7 @@ from torch.utils.checkpoint import checkpoint_sequential
 from torchstone.laws.rematerialization import level, nested
 from torchstone.laws.rematerialization.chain import Layer, extra_forwards, least_extra
 from torchstone.laws.rematerialization.recomputation import break_even_load
-from torchstone.parts.rematerialization import plan, store_on_disk
+from torchstone.parts.rematerialization import Schedule, plan, store_on_disk
 
 Call = Callable[[Tensor], Tensor]
 
@@ -126,7 +126,7 @@ def peaks(count: int, width: int, rows: int) -> None:
     print(f"\n| {count} blocks, d {width}, {rows} rows | predicted MB | measured MB | measured/predicted | run again |")
     print("|---|---|---|---|---|")
     model, x = nn.Sequential(*(Block(width) for _ in range(count))), torch.randn(rows, width)
-    full = plan(model, x, "1TB", loss=loss)
+    full = plan(model, x, "1TB", loss=loss, strategy="level")
     low = level.least_peak(full.layers)[0] + full.held
     root = round(math.sqrt(count))
     sequential = {k: peak(in_segments(model, k), x, model) for k in (root, 16)}
@@ -138,6 +138,7 @@ def peaks(count: int, width: int, rows: int) -> None:
     }  # fmt: skip
     for name, (budget, strategy) in wanted.items():
         made = plan(model, x, budget, strategy=strategy, loss=loss)
+        assert isinstance(made, Schedule)  # the model is a chain
         made.apply(model)
         found = peak(model, x, model)
         made.remove(model)
@@ -168,6 +169,7 @@ def steps(count: int, width: int, rows: int, rounds: int) -> None:
         theirs = in_segments(model, k)
         budget = peak(theirs, x, model)
         made = plan(twin, x, budget, loss=loss)
+        assert isinstance(made, Schedule)  # the model is a chain
         made.apply(twin)
         ours = peak(twin, x, twin)
         plain = step(model, x, model)

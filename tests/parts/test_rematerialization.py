@@ -115,6 +115,41 @@ def test_a_schedule_keeps_its_budget_and_every_bit(make, strategy):
         assert abs(measured / plan.predicted_peak - 1) < 0.03, (plan.segments, plan.predicted_peak, measured)
 
 
+class Remembering(nn.Module):
+    """Computes with a buffer that its own forward pass moves, in its place or by putting another one there."""
+
+    def __init__(self, anew):
+        super().__init__()
+        self.linear = nn.Linear(64, 64)
+        self.register_buffer("mean", torch.ones(64))
+        self.anew = anew
+
+    def forward(self, x):
+        y = (torch.tanh(self.linear(x)) * self.mean.clone()).sin()
+        moved = 0.9 * self.mean + 0.1 * y.detach().mean(0)
+        if self.anew:
+            self.mean = moved
+        else:
+            self.mean.copy_(moved)
+        return y
+
+
+def normalised():
+    return nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(64, 64)), nn.Tanh())
+
+
+@pytest.mark.parametrize(("strategy", "share"), [("level", 0.7), ("nested", 0.7), ("graph", 0.95)])  # a graph runs modules alone
+@pytest.mark.parametrize("make", [lambda: Remembering(anew=False), lambda: Remembering(anew=True), normalised])
+def test_what_runs_again_finds_moving_buffers_where_it_found_them_first(make, strategy, share):
+    model, inputs = nn.Sequential(*(make() for _ in range(8))), (torch.randn(256, 64),)
+    twin = copy.deepcopy(model)
+    stored = rematerialization.plan(model, inputs, "1TB", loss=loss).predicted_peak
+    plan = rematerialization.plan(model, inputs, int(stored * share), strategy=strategy, loss=loss)
+    plan.apply(model)
+    for _ in range(2):
+        assert all(torch.equal(*pair) for pair in zip(step(model, inputs), step(twin, inputs), strict=True))
+
+
 def test_nested_schedules_go_below_one_level():
     model, inputs = mlp()
     low, _ = budgets(model, inputs)
@@ -212,7 +247,7 @@ def layers(*modules):
 def test_bad_models_are_refused_and_untouched(model, text):
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(UsageError, match=text):
-        rematerialization.plan(model, torch.randn(4, 8), "1GB")
+        rematerialization.plan(model, torch.randn(4, 8), "1GB", strategy="level")
     assert all("forward" not in module.__dict__ for module in model.modules())
     assert all(torch.equal(*pair) for pair in zip(before.values(), model.state_dict().values(), strict=True))
 
@@ -236,7 +271,8 @@ def test_other_wrong_arguments():
     hooked, tokens = language()
     hooked.blocks[3].register_forward_hook(lambda *_: None)
     with pytest.raises(UsageError, match=r"^blocks.3 has hooks"):
-        rematerialization.plan(hooked, tokens, "1GB")
+        rematerialization.plan(hooked, tokens, "1GB", strategy="level")
+    assert rematerialization.plan(hooked, tokens, "1GB").strategy == "stored"  # modules that run again need no chain
 
 
 def test_layers_are_measured_byte_by_byte():

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from torchstone.cli import application
+from torchstone.cli.solve_memory import complete_strategy
 
 MODEL = """
 import torch
@@ -25,6 +26,16 @@ def make():
 class Words(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Embedding(9, 16), *(Block(16) for _ in range(6)))
+
+class Around(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(16) for _ in range(6))
+
+    def forward(self, x, y):
+        for block in self.blocks:
+            x, y = block(x) + y, x
+        return x + y
 
 ready = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16))
 number = 3
@@ -74,8 +85,34 @@ def test_models_of_every_kind(run):
     assert "segments inside segments" in done.stdout and "not proven least: any schedule at all runs" in done.stdout
 
 
+def test_a_model_that_is_no_chain_is_planned_by_its_modules(run, tmp_path):
+    two = ("--input", "32x16")
+    done = run("planned_model.py:Around", *two, "--json", "plan.json", "--svg", "plan.svg", budget="80kB")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0] == "modules run again in the backward pass"
+    assert "within the budget of 80 kB" in done.stdout and "best found, at most " in done.stdout and "above the bound" in done.stdout
+    assert "optimal" not in done.stdout and "keeps otherwise" in done.stdout
+    plain = json.loads((tmp_path / "plan.json").read_text())
+    assert plain["strategy"] == "graph" and plain["predicted_peak_bytes"] <= 80_000 < plain["stored_peak_bytes"]
+    assert 0 <= plain["any_schedule_bound"] <= plain["lower_bound"] <= plain["extra_work"] and plain["gap"] >= 0
+    names = {one["name"] for one in plain["modules"]}
+    assert names and names < {f"blocks.{place}" for place in range(6)}
+    assert any(one["again"] for one in plain["calls"]) and not all(one["again"] for one in plain["calls"])
+    assert (tmp_path / "plan.svg").read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg" viewBox=')
+    assert "everything fits: nothing is run again" in run("planned_model.py:Around", *two, budget="1MB").stdout
+    done = run("planned_model.py:make", "--strategy", "graph", budget="120kB")
+    assert done.exit_code == 0 and "modules run again" in done.stdout
+    done = run("planned_model.py:Around", *two, budget="1kB")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("torchstone: 1 kB is too little: the least that was found, running modules again, is ")
+
+
+def test_strategies_are_completed():
+    assert complete_strategy("") == ["best", "level", "nested", "uniform", "graph"] and complete_strategy("g") == ["graph"]
+
+
 @pytest.mark.parametrize(("model", "words", "text"), [
-    ("planned_model.py:mak", {}, "planned_model.py has no mak; did you mean 'make'?; it has Block, make, Words, fails, counts"),
+    ("planned_model.py:mak", {}, "planned_model.py has no mak; did you mean 'make'?; it has Block, make, Words, Around, fails, counts"),
     ("planned_model.py:number", {}, "planned_model.py:number gives no nn.Module but int"),
     ("planned_model.py:counts", {}, "planned_model.py:counts gives no nn.Module but dict"),
     ("planned_model.py:fails", {}, "planned_model.py:fails cannot be called without arguments or fails: ValueError: no weights"),

@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 _MODEL = "file.py:name or package.module:name: a function or class that makes the model, called without arguments, or a model."
 _INPUT = "An input's shape and type, such as 32x256 or 8x512:int64 (zeros); may be repeated. [default type: float32, drawn]"
 _BUDGET = "What a forward and backward pass may take beyond parameters and their gradients: 2GB (10^9), 512MiB (2^20)."
-_STRATEGY = "best, level (one level of segments), nested, or uniform (even segments)."
+_STRATEGY = (
+    "best; of a chain: level (one level of segments), nested, uniform (even segments); of any model: graph (modules run again, the "
+    "best found with a lower bound)."
+)
 
 
 def complete_strategy(typed: str) -> list[str]:
     """Strategies that begin as typed, for the shell."""
-    from torchstone.laws.rematerialization.planning import STRATEGIES
+    from torchstone.laws.rematerialization.modules import MODEL_STRATEGIES
 
-    return [name for name in STRATEGIES if name.startswith(typed)]
+    return [name for name in MODEL_STRATEGIES if name.startswith(typed)]
 
 
 @solving.command(
     "memory",
     epilog="Examples:  torchstone solve memory model.py:make --budget 2GB --input 32x256  ·  "
-    "torchstone solve memory mypackage.models:Encoder --budget 512MiB --input 8x512:int64 --strategy nested --json plan.json",
+    "torchstone solve memory mypackage.models:Encoder --budget 512MiB --input 8x512:int64 --strategy graph --json plan.json",
 )
 def memory(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
@@ -47,13 +50,16 @@ def memory(
 ) -> None:
     """Find which activations of a model to keep and which layers to run again, so that a training step fits a memory budget.
 
-    The model's file is run, and its chain of layers measured one layer at a time on the inputs; in Python,
+    The model's file is run, and its chain of layers measured one layer at a time on the inputs; a model that is no chain is
+    measured on a copy without numbers, and the modules to run again are searched for, with a lower bound of the work. In Python,
     torchstone.parts.rematerialization.plan(model, inputs, memory="2GB").apply(model) does the same and makes the model run so.
 
     Exit code: 0, or 2 for bad input, among it a budget that is too small (with the least that is enough).
     """
+    from torchstone.laws.rematerialization.modules import GraphPlan
     from torchstone.laws.rematerialization.planning import read_bytes
     from torchstone.report.memory import drawn, plan_to_json, print_plan
+    from torchstone.report.rerun import graph_drawn, graph_plan_to_json, print_graph_plan
 
     with errors():
         apart(json, svg)
@@ -64,6 +70,11 @@ def memory(
         from torchstone.parts.rematerialization import plan
 
         found = plan(find_model(model), inputs, budget, strategy=strategy)
+        if isinstance(found, GraphPlan):
+            print_graph_plan(found, Console(highlight=False))
+            write(json, graph_plan_to_json(found))
+            write(svg, graph_drawn(found).svg)
+            return
         print_plan(found, Console(highlight=False))
         write(json, plan_to_json(found))
         write(svg, drawn(found).svg)

@@ -1,5 +1,22 @@
-"""Rematerialisation: fewer activations kept, some layers run again. Counts, peaks, a chain's model, the best schedules."""
+"""Rematerialisation: fewer activations kept, some layers run again. Counts, peaks, chains, graphs, schedules, bounds."""
 
-from torchstone.laws.rematerialization import alike, chain, level, nested, peak, planning, recomputation
+from torchstone.laws.rematerialization import (
+    alike,
+    bound,
+    chain,
+    covering,
+    graph,
+    level,
+    modules,
+    nested,
+    peak,
+    peaks,
+    planning,
+    recomputation,
+    search,
+)
 
-__all__ = ["alike", "chain", "level", "nested", "peak", "planning", "recomputation"]
+__all__ = [
+    "alike", "bound", "chain", "covering", "graph", "level", "modules", "nested", "peak", "peaks", "planning", "recomputation",
+    "search",
+]  # fmt: skip

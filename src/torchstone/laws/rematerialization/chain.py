@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torchstone.core.errors import InvariantError
+from torchstone.laws.rematerialization.bound import least_rerun
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +175,8 @@ def runs(layers: Sequence[Layer]) -> Iterator[tuple[Layer, int]]:
 def least_extra(layers: Sequence[Layer], budget: int) -> int:
     """No schedule of any kind, nested or not, can run less again: what is never run again is in memory at once, all of it.
 
-    The fractional knapsack over saved bytes: a lower bound on `extra_cost` for this budget.
+    `bound.least_rerun` over saved bytes, those of pinned layers aside: a lower bound on `extra_cost` for this budget.
     """
-    room, stored = budget, 0
-    for layer in sorted(layers, key=lambda layer: (not layer.pinned, layer.saved / max(layer.cost, 1))):
-        if layer.saved <= room:
-            stored += layer.cost
-        else:
-            stored += max(room, 0) * layer.cost // layer.saved
-        room -= layer.saved
-    return max(sum(layer.cost for layer in layers) - stored, 0)
+    free = [layer for layer in layers if not layer.pinned]
+    room = budget - sum(layer.saved for layer in layers if layer.pinned)
+    return least_rerun([layer.saved for layer in free], [layer.cost for layer in free], room)

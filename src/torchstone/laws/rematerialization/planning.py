@@ -26,6 +26,14 @@ _UNITS = {"": 1, "b": 1, **{f"{sign}{kind}": base ** (place + 1) for kind, base 
 _STEPS = 12
 
 
+class TooLittleError(UsageError):
+    """A budget that no schedule of a kind meets; `least` bytes are enough."""
+
+    def __init__(self, message: str, least: int) -> None:
+        super().__init__(message)
+        self.least = least
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A schedule for a chain within a budget in bytes, of which `held` are there all the time.
@@ -137,7 +145,7 @@ def planned(layers: Sequence[Layer], memory: object, strategy: str = "best", hel
         parts = _SOLVERS[choice](layers, room) if room > 0 else None
         if parts is not None and peak(layers, parts) <= room:
             return Plan(layers, parts, budget, choice, *_proof(layers, parts, room, choice), held)
-    raise UsageError(_too_little(layers, budget, choices[-1], held))
+    raise _too_little(layers, budget, choices[-1], held)
 
 
 def _proof(layers: tuple[Layer, ...], parts: Parts, room: int, choice: str) -> tuple[str, int]:
@@ -171,13 +179,14 @@ def _behind(parts: Parts, head: int) -> Parts:
 _SOLVERS = {"level": level.optimum, "nested": nested.optimum, "uniform": _uniform}
 
 
-def _too_little(layers: tuple[Layer, ...], budget: int, choice: str, held: int) -> str:
+def _too_little(layers: tuple[Layer, ...], budget: int, choice: str, held: int) -> TooLittleError:
     """What to do about a budget that cannot be met."""
     one_level = level.least_peak(layers)[0]
     said = f"{written(budget)} is too little: "
     if choice == "level":
         least = one_level + held
-        return f"{said}one level of segments needs {least} bytes ({written(least)}); nested ones may need less"
+        message = f"{said}one level of segments needs {least} bytes ({written(least)}); nested ones may need less"
+        return TooLittleError(message, least)
     low, high = max(budget - held, 0), one_level if choice == "nested" else peak(layers, stored(layers))
     for _ in range(_STEPS):
         middle = (low + high) // 2
@@ -186,4 +195,4 @@ def _too_little(layers: tuple[Layer, ...], budget: int, choice: str, held: int) 
     least = high + held
     what = "nested segments need about" if choice == "nested" else "even segments need"
     more = f", one level of segments {one_level + held}" if choice == "nested" else ""
-    return f"{said}{what} {least} bytes ({written(least)}){more}; give as much, or a smaller batch"
+    return TooLittleError(f"{said}{what} {least} bytes ({written(least)}){more}; give as much, or a smaller batch", least)

@@ -1,7 +1,7 @@
 """A schedule at work: a chain's modules called through torch.utils.checkpoint, segment by segment, nested ones inside."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ class Chained:
 
     def contexts(self) -> Contexts:
         """What surrounds a segment when it runs, and when it runs again: then buffers (running statistics) must not move twice."""
-        return nullcontext(), _restored(self.buffers)
+        return moved_once(self.buffers)
 
 
 class _Inside:
@@ -74,15 +74,51 @@ def run_unit(unit: Sequence[nn.Module], x: Tensor) -> Tensor:
     return x
 
 
-@contextmanager
-def _restored(buffers: Sequence[tuple[nn.Module, str]]) -> Iterator[None]:
-    before = [(module._buffers[name], module._buffers[name].clone()) for module, name in buffers]  # type: ignore[union-attr]  # noqa: SLF001
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            if buffer is not None:
-                buffer.data.copy_(value)  # past the version counter: backward formulas hold these buffers
+def moved_once(buffers: Sequence[tuple[nn.Module, str]]) -> Contexts:
+    """What surrounds a forward pass that moves buffers, and what surrounds it when it runs again.
+
+    The second time it finds them as it did at first, and leaves them as they then are.
+    """
+    began = _Began(buffers)
+    return began, _Anew(began)
+
+
+class _Began:
+    """Remembers how buffers were."""
+
+    def __init__(self, buffers: Sequence[tuple[nn.Module, str]]) -> None:
+        self.buffers = buffers
+        self.values: list[Tensor | None] = []
+
+    def __enter__(self) -> None:
+        self.values = [None if one is None else one.clone() for one in self.now()]
+
+    def now(self) -> list[Tensor | None]:
+        """The buffers themselves."""
+        return [module._buffers[name] for module, name in self.buffers]  # noqa: SLF001
+
+    def put(self, values: Sequence[Tensor | None]) -> None:
+        """Other tensors in their places."""
+        for (module, name), value in zip(self.buffers, values, strict=True):
+            module._buffers[name] = value  # noqa: SLF001 - past registration hooks: nobody is to see it
+
+    def __exit__(self, *_: object) -> None:
+        """They stay as they have moved."""
+
+
+class _Anew:
+    """Copies in place of the buffers; may be entered again, as a graph that is retained is."""
+
+    def __init__(self, began: _Began) -> None:
+        self.began = began
+        self.before: list[list[Tensor | None]] = []
+
+    def __enter__(self) -> None:
+        self.before.append(self.began.now())
+        self.began.put([None if one is None else one.clone() for one in self.began.values])
+
+    def __exit__(self, *_: object) -> None:
+        self.began.put(self.before.pop())
 
 
 @contextmanager

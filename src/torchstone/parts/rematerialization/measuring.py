@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from torchstone.core.errors import UsageError, told
 from torchstone.laws.rematerialization.chain import Layer
-from torchstone.parts.rematerialization.executing import replaced, run_unit
+from torchstone.parts.rematerialization.executing import moved_once, replaced, run_unit
 from torchstone.parts.rematerialization.metering import Meter, storage_bytes, storage_key
 from torchstone.parts.rematerialization.observing import Region, undisturbed
 
@@ -101,10 +101,12 @@ class _Probe:
             seen.add(storage_key(tensor))
             return tensor.detach()  # the tensor itself would hold its own graph, in a circle
 
-        state, buffers = _random_state(x), [(one, one.detach().clone()) for module in unit for one in module.buffers()]
-        start = len(meter.events)
-        with saved_tensors_hooks(pack, lambda tensor: tensor):
-            y = run_unit(unit, x)
+        owners = [owner for module in unit for owner in module.modules()]
+        state, (first, second) = _random_state(x), moved_once([(one, own) for one in owners for own in one._buffers])  # noqa: SLF001
+        with first:
+            start = len(meter.events)
+            with saved_tensors_hooks(pack, lambda tensor: tensor):
+                y = run_unit(unit, x)
         own = storage_bytes(y) if meter.numbers([y]) else 0
         forward, kept = meter.peak(start), meter.change(start) - own
         keeps_input, keeps_output = storage_key(x) in seen or kept_before, storage_key(y) in seen
@@ -112,7 +114,8 @@ class _Probe:
         result = y.detach().requires_grad_(y.requires_grad)
         x.grad = None
         del y
-        dropped = self._again(name, unit, x, result, state, buffers)
+        with second:
+            dropped = self._again(name, unit, x, result, state)
         held = entry if keeps_input else 0
         layer = Layer(
             name, entry, own, kept + held, entry + forward, entry + dropped, held + backward, keeps_input=keeps_input or not entry
@@ -133,14 +136,10 @@ class _Probe:
             parameter.grad = None
         return peak
 
-    def _again(
-        self, name: str, unit: Sequence[nn.Module], x: Tensor, result: Tensor, state: Any, buffers: list[tuple[Tensor, Tensor]]
-    ) -> int:
+    def _again(self, name: str, unit: Sequence[nn.Module], x: Tensor, result: Tensor, state: Any) -> int:
         """The unit with nothing saved, as in a segment that will run again: its peak; and whether it computes the same."""
-        now, after = _random_state(x), [one.detach().clone() for one, _ in buffers]
+        now = _random_state(x)
         _set_random_state(state)
-        for buffer, before in buffers:
-            buffer.data.copy_(before)
         start = len(self.meter.events)
         with saved_tensors_hooks(lambda _: None, lambda tensor: tensor):
             other = run_unit(unit, x)
@@ -153,8 +152,6 @@ class _Probe:
             )
             raise UsageError(message)
         _set_random_state(now)
-        for (buffer, _), value in zip(buffers, after, strict=True):
-            buffer.data.copy_(value)
         return peak
 
     def tail(self, output: Any, loss: Loss | None) -> list[Layer]:

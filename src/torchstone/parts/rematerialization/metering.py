@@ -64,6 +64,18 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.current += size
         self.events.append((number, size))
 
+    def hold(self, owner: object, size: int) -> None:
+        """Count bytes that no operation makes, for as long as their owner lives."""
+        self._count += 1
+        self._change(self._count, size)
+        weakref.finalize(owner, self._change, self._count, -size).atexit = False
+
+    def pulse(self, size: int) -> None:
+        """Count bytes that come and go within an operation."""
+        if size:
+            self._count += 1
+            self.events += [(self._count, size), (self._count, -size)]
+
     def numbers(self, tensors: Iterable[Tensor]) -> set[int]:
         """The storages under these tensors that were counted."""
         return {self._numbers[key] for key in map(storage_key, tensors) if key in self._numbers}

@@ -41,7 +41,8 @@ class Region:
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """What happens inside leaves random numbers, buffers and gradients as they were."""
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    owned = [(module, name, one) for module in model.modules() for name, one in module._buffers.items() if one is not None]  # noqa: SLF001
+    buffers = [(module, name, buffer, buffer.detach().clone()) for module, name, buffer in owned]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     devices = sorted({one.device.index or 0 for one in model.parameters() if one.is_cuda})
     with torch.random.fork_rng(devices=devices):
@@ -50,7 +51,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         try:
             yield
         finally:
-            for buffer, before in buffers:
+            for module, name, buffer, before in buffers:
+                module._buffers[name] = buffer  # noqa: SLF001 - a forward pass may have put another one in its place
                 buffer.data.copy_(before)  # past the version counter: no graph of the user's is made invalid
             for parameter, gradient in gradients:
                 parameter.grad = gradient

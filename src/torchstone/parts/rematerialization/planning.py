@@ -1,21 +1,26 @@
 """`plan`: a model and a budget become a schedule; `apply` makes the model run by it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from torchstone.core.errors import UsageError, told
 from torchstone.laws.rematerialization.chain import Layer, Parts, Segment, checked
-from torchstone.laws.rematerialization.planning import Plan, planned
+from torchstone.laws.rematerialization.modules import MODEL_STRATEGIES
+from torchstone.laws.rematerialization.planning import Plan, TooLittleError, planned
 from torchstone.parts.rematerialization.executing import Chained, replaced, restore
 from torchstone.parts.rematerialization.executing import replace as put
 from torchstone.parts.rematerialization.measuring import Loss, measure
 from torchstone.parts.rematerialization.observing import Region, observe, undisturbed
+from torchstone.parts.rematerialization.scheduling import GraphSchedule, graph_schedule, observed, task_of, unscheduled
+from torchstone.parts.rematerialization.working import Task
 
 Model = TypeVar("Model", bound=nn.Module)
+OfChain = Literal["level", "nested", "uniform"]
+Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Schedule(Plan):
 
         Raises UsageError, before anything is changed, for a model not built like the planned one, or that runs by a schedule.
         """
+        unscheduled(model)
         carriers, units = _modules(model, self.region)
         buffers = [_buffer(model, name) for name in self.buffers]
         put(carriers, Chained(units, self.chain_parts, buffers))
@@ -52,34 +58,87 @@ class Schedule(Plan):
         )
 
 
+@overload
+def plan(model: nn.Module, inputs: Inputs, memory: float | str, *, strategy: OfChain, loss: Loss | None = None) -> Schedule: ...
+@overload
 def plan(
-    model: nn.Module,
-    inputs: Tensor | Sequence[Any],
-    memory: float | str,
-    *,
-    strategy: str = "best",
-    loss: Loss | None = None,
-) -> Schedule:
+    model: nn.Module, inputs: Inputs, memory: float | str, *, strategy: Literal["graph"], loss: Loss | None = None
+) -> GraphSchedule: ...
+@overload
+def plan(
+    model: nn.Module, inputs: Inputs, memory: float | str, *, strategy: str = "best", loss: Loss | None = None
+) -> Schedule | GraphSchedule: ...
+def plan(
+    model: nn.Module, inputs: Inputs, memory: float | str, *, strategy: str = "best", loss: Loss | None = None
+) -> Schedule | GraphSchedule:
     """A schedule with which one forward and backward pass of `model(*inputs)` takes at most `memory` at once.
 
+    `inputs`: a tensor, a list or tuple of arguments, or a dict of keyword arguments.
     `memory`: bytes, or "2GB", "512MiB", for everything that the pass allocates beyond parameters and their gradients (which are
     there with any schedule) and beyond the inputs; output and loss, which their caller holds, are among it.
+    Of what kernels take for themselves, products on a CPU count in a graph (`within`); a card's libraries are not seen.
     Where gradients accumulate (or are zeroed in place), one parameter's new gradient comes on top for a moment: leave room.
-    `strategy`: best, level, nested or uniform, as `laws.rematerialization.planning.planned` says. `loss`: what is computed of
-    the model's output, so that its memory counts too; without, the gradient of the output counts.
+    `loss`: what is computed of the model's output, so that its memory counts too; without, the gradient of the output counts.
+    `strategy`: level, nested or uniform segments of a chain, as `laws.rematerialization.planning.planned` says; graph, modules of a
+    model of any data flow that are run again (`laws.rematerialization.search`): the best found, with a lower bound; best, the
+    chain where one keeps most of what the model keeps for its backward pass and fits, and else the graph.
 
-    The chain is found by running the model once; each layer is then run alone, twice, so that planning itself takes the
-    memory of one layer and not of the model. Buffers, gradients and random numbers are left as they were.
+    A chain is found by running the model once; each layer is then run alone, twice, so that planning itself takes the memory
+    of one layer and not of the model. A graph is planned on a copy without numbers, and tried once by its schedule (a model that
+    cannot be run without numbers is run as it is, whole). Buffers, gradients and random numbers are left as they were.
 
-    Raises UsageError: the model is no chain, its first layer changes its input in place, a layer computes something else when
-    it runs again, the budget is too small (with the least that is enough).
+    Raises UsageError: the model is no chain and a chain was asked for, a chain's first layer changes its input in place, a layer
+    computes something else when it runs again (a graph does without it), nothing has a gradient, the budget is too small (with the
+    least that is enough).
     Sources: Chen et al. 2016; Griewank and Walther 2000; Beaumont et al. 2019.
     """
-    given = (inputs,) if isinstance(inputs, Tensor) else _inputs(inputs)
-    region = observe(model, given)
-    carriers, units = _modules(model, region)
-    _unseen(model, given, region, carriers, units)
-    measured = measure(model, given, region, loss)
+    args, kwargs = _inputs(inputs)
+    _known(strategy)
+    task = task_of(model, args, kwargs, loss)
+    if strategy == "graph":
+        return graph_schedule(task, memory)
+    if strategy == "best":
+        return _best(task, memory)
+    return _chain_schedule(task, _chain(task), memory, strategy)
+
+
+def _best(task: Task, memory: float | str) -> Schedule | GraphSchedule:
+    """The chain's schedule if one keeps most of what is kept and fits, else the graph's."""
+    try:
+        region = _chain(task)
+    except UsageError:
+        return graph_schedule(task, memory)
+    known = None if region.carriers == ("",) else observed(task)
+    if known is not None and not known.most(name for unit in region.units for name in unit):
+        return graph_schedule(task, memory, known)
+    try:
+        return _chain_schedule(task, region, memory, "best")
+    except TooLittleError as chain:
+        try:
+            return graph_schedule(task, memory, known)
+        except TooLittleError as graph:
+            message = f"{chain}; the least that was found running any modules again is {graph.least} bytes"
+            raise TooLittleError(message, min(chain.least, graph.least)) from None
+
+
+def _known(strategy: str) -> None:
+    if strategy not in MODEL_STRATEGIES:
+        message = f"strategy is one of {', '.join(MODEL_STRATEGIES)}; {strategy!r} came"
+        raise UsageError(message)
+
+
+def _chain(task: Task) -> Region:
+    """The model's chain. Raises UsageError if there is none, or what is between its modules is used elsewhere too."""
+    if task.kwargs:
+        message = "a chain is called with arguments by their places: give inputs as a list or tuple"
+        raise UsageError(message)
+    region = observe(task.model, task.args)
+    _unseen(task.model, task.args, region, *_modules(task.model, region))
+    return region
+
+
+def _chain_schedule(task: Task, region: Region, memory: float | str, strategy: str) -> Schedule:
+    measured = measure(task.model, task.args, region, task.loss)
     found = planned(measured.layers, memory, strategy, measured.held)
     checked(found.layers, found.parts)
     return Schedule(
@@ -90,15 +149,22 @@ def plan(
 
 def layers_of(model: nn.Module, inputs: Tensor | Sequence[Any], loss: Loss | None = None) -> tuple[Layer, ...]:
     """A model's chain measured: what `plan` plans with."""
-    given = (inputs,) if isinstance(inputs, Tensor) else _inputs(inputs)
-    return measure(model, given, observe(model, given), loss).layers
+    args, _ = _inputs(inputs)
+    return measure(model, args, observe(model, args), loss).layers
 
 
-def _inputs(inputs: Any) -> tuple[Any, ...]:
+def _inputs(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    if isinstance(inputs, Mapping) and inputs and all(isinstance(name, str) for name in inputs):
+        return (), dict(inputs)
     if not isinstance(inputs, list | tuple) or not inputs:
-        message = f"inputs are a tensor, or a list or tuple of what the model is called with; {type(inputs).__name__} came"
+        message = (
+            "inputs are a tensor, a list or tuple of what the model is called with, or a dict of keyword arguments; "
+            f"{type(inputs).__name__} came"
+        )
         raise UsageError(message)
-    return tuple(inputs)
+    return tuple(inputs), {}
 
 
 def _moved(part: Segment, head: int) -> Segment:
