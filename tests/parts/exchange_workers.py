@@ -100,6 +100,7 @@ def refused(rank, ranks):
         error_of(lambda: x.ring_all_reduce(torch.ones(5), timeout=0)),
         error_of(lambda: x.exchange(torch.ones(5), "rign", timeout=20)),
         error_of(lambda: x.exchange(torch.ones(5).to_sparse(), timeout=20)),
+        error_of(lambda: x.exchange(torch.ones(1).expand(5) if first else torch.ones(5), timeout=20)),
     ]
     kept = torch.full((4,), float(rank))
     error_of(lambda: x.ring_all_reduce(kept, "sum" if first else "mean", timeout=20))

@@ -213,6 +213,8 @@ def test_patterns_of_rank_and_alpha():
         (lambda m: merge_lora(m), "this model has no adapter; add one with add_lora"),
         (lambda m: LoRA(m[1]), "an nn.Linear or a Conv1D is adapted; ReLU came: name linear layers as target modules"),
         (lambda m: SoftPrompt(0, 3), "a soft prompt has one vector or more, of width 1 or more; 0 and 3 came"),
+        (lambda m: SoftPrompt(2.5, 3), "a soft prompt has one vector or more, of width 1 or more; 2.5 and 3 came"),
+        (lambda m: SoftPrompt(2, 3, -1.0), "a soft prompt is drawn with a finite standard deviation of 0 or more; std=-1.0 came"),
         (lambda m: SoftPrompt(2, 3)(torch.ones(1, 2, 4)), "embedded inputs are (batch, positions, 3); (1, 2, 4) came"),
         (lambda m: SoftPrompt.from_embedding(nn.Embedding(4, 2), [1, 4]), "tokens are whole numbers from 0 to 3, one or more; [1, 4] came"),
     ],
@@ -250,6 +252,15 @@ def test_masks_and_labels_grow_with_the_prompt():
     assert prompt.extend(torch.tensor([[1, 0]]), 1).tolist() == [[1, 1, 1, 0]]
     assert prompt.extend(torch.tensor([[False, True]]), False).tolist() == [[False, False, False, True]]
     assert prompt.extend(torch.tensor([[7, 8]]), -100).tolist() == [[-100, -100, 7, 8]]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own, at the old weight_norm
+def test_a_layer_whose_weight_is_computed_is_adapted_and_not_folded():
+    model = drawn(add_lora(nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 3)), nn.Linear(3, 2)), ["0", "1"], rank=2))
+    before = model(torch.ones(1, 4))
+    with pytest.raises(UsageError, match=r"^0 computes its weight from other parameters \(a norm, or pruning\): remove that"):
+        fold_lora(model)
+    assert isinstance(model[1], LoRA) and torch.equal(model(torch.ones(1, 4)), before)
 
 
 def test_all_of_it_is_public():

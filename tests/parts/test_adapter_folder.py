@@ -110,7 +110,7 @@ def test_settings_that_are_not_ours_are_refused(tmp_path, settings, said):
     [
         (lambda t: t.pop(KEY), f"{KEY} is missing"),
         (lambda t: t.update({KEY: torch.zeros(3, 6)}), f"{KEY} is (3, 6), not (2, 6)"),
-        (lambda t: t.update({KEY: torch.zeros(2)}), f"{KEY} is a matrix of floating-point numbers; (2,) of torch.float32 came"),
+        (lambda t: t.update({KEY: torch.zeros(2)}), f"{KEY} is a matrix of 16, 32 or 64 bit floating-point numbers; (2,) of torch.float32 came"),
         (lambda t: t.update({KEY: torch.zeros(2, 6, dtype=torch.int8)}), "(2, 6) of torch.int8 came"),
         (lambda t: t.update({"base_model.model.layers.9.q_proj.lora_A.weight": torch.zeros(2, 6)}), "it has factors for 'layers.9.q_proj'"),
         (lambda t: t.update({"base_model.model.head.weight": torch.zeros(2, 6)}), "has a tensor 'base_model.model.head.weight'"),
@@ -201,6 +201,45 @@ def test_a_save_that_fails_leaves_the_old_adapter(tmp_path, monkeypatch):
         save_adapter(load_adapter(make.base(), HERE / "patterns"), folder)
     assert {one.name: one.read_bytes() for one in folder.iterdir()} == before
     assert [one.name for one in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_the_working_directory_and_a_link_stay_what_they_are(tmp_path, monkeypatch):
+    model = load_adapter(make.base(), HERE / "plain")
+    there, link = tmp_path / "there", tmp_path / "link"
+    there.mkdir()
+    link.symlink_to(there)
+    monkeypatch.chdir(there)
+    save_adapter(model, ".")
+    assert {one.name for one in Path.cwd().iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    save_adapter(load_adapter(make.base(), HERE / "patterns"), link)
+    assert link.is_symlink()
+    close(load_adapter(make.base().eval(), there)(make.inputs()), wanted("patterns"))
+
+
+def test_a_first_save_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torchstone.parts.adaptation.folder.save_file", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        save_adapter(load_adapter(make.base(), HERE / "plain"), tmp_path / "adapter")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pickle_of_before_is_gone_after_saving(tmp_path):
+    folder = adapter(tmp_path)
+    (folder / "adapter_model.bin").write_bytes(b"old")
+    save_adapter(load_adapter(make.base(), HERE / "plain"), folder)
+    assert sorted(one.name for one in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_eight_bit_factors_are_refused_and_an_orthogonal_start_is_read(tmp_path):
+    folder = adapter(tmp_path)
+    rewritten(folder, init_lora_weights="orthogonal")
+    close(load_adapter(make.base().eval(), folder)(make.inputs()), wanted("plain"))
+    tensors = load_file(folder / "adapter_model.safetensors")
+    save_file({key: one.to(torch.float8_e4m3fn) for key, one in tensors.items()}, folder / "adapter_model.safetensors")
+    assert "of 16, 32 or 64 bit floating-point numbers; " in refused(folder)
 
 
 def test_a_file_in_the_folders_place_is_refused(tmp_path):

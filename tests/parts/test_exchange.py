@@ -52,13 +52,14 @@ def test_every_rank_is_told_what_is_wrong_on_one(three):
     said = [one["refused"][0] for one in three]
     assert all(kind == "UsageError" for one in said for kind, _ in one)
     for rank in range(3):
-        size, dtype, scheme, whole, reduction, truth, listed, never, typo, sparse = (text for _, text in said[rank])
+        size, dtype, scheme, whole, reduction, truth, listed, never, typo, sparse, repeats = (text for _, text in said[rank])
         assert "ring of 6 x float32, mean on rank 1" in size and "give the same scheme, size, dtype and reduction everywhere" in size
         assert "float64" in dtype and "tree of 5" in scheme
         assert "whole numbers have no mean" in whole and ("rank 1 could not begin" in whole) == (rank != 1)
         assert "'mean' or 'sum'; 'median' came" in reduction
         assert "torch.bool" in truth and "a tensor is exchanged; list came" in listed and "seconds above 0; 0 came" in never
         assert "did you mean 'ring'?" in typo and "sparse_coo" in sparse
+        assert "whose numbers repeat (expand) came: they cannot be written; clone it" in repeats
 
 
 def test_what_is_refused_changes_nothing_and_the_group_goes_on(three):
@@ -133,6 +134,11 @@ def test_without_a_process_group_it_says_what_to_do():
 def test_a_hook_needs_the_whole_mean_on_every_worker(scheme):
     with pytest.raises(UsageError, match="not every worker has the mean"):
         exchange.ddp_hook(scheme)
+
+
+def test_a_hook_is_told_at_once_that_its_timeout_is_none():
+    with pytest.raises(UsageError, match="seconds above 0; -1 came"):
+        exchange.ddp_hook("ring", timeout=-1)
 
 
 @pytest.mark.parametrize("scheme", Scheme)

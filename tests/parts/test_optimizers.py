@@ -270,7 +270,7 @@ def test_a_refused_group_is_not_half_added(row):
 def test_two_kernels_an_unfusible_parameter_and_a_graph_are_refused(row):
     with pytest.raises(UsageError, match=r"^fused and foreach are two kernels"):
         row.build(model().parameters(), fused=True, foreach=True)
-    with pytest.raises(UsageError, match=r"^fused needs floating-point tensors on cpu or cuda; torch.complex64 on cpu came: leave out"):
+    with pytest.raises(UsageError, match=r"^fused needs floating-point tensors without gaps on cpu or cuda; torch.complex64 on cpu came: leave fused out"):
         row.build([nn.Parameter(torch.ones(2, dtype=torch.complex64))], fused=True)
     with pytest.raises(UsageError, match=r"^a step that can be differentiated was asked for"):
         row.build(model().parameters(), differentiable=True)

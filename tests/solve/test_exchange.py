@@ -78,6 +78,15 @@ def test_the_fastest_by_size_is_the_fastest_at_that_size():
             assert times[one.scheme] == pytest.approx(min(times.values()), rel=1e-9)
 
 
+def test_the_fastest_below_one_parameter_is_not_said_and_parameters_are_whole():
+    found = solve.all_reduce(4, 10, bandwidth=10)
+    assert [(one.first_bytes, one.scheme) for one in found.crossovers] == [(0.0, "halving_doubling")]
+    assert [one.scheme for one in solve.all_reduce(4, 10, bytes_each=2).crossovers] == ["all_to_all", "halving_doubling"]
+    with pytest.raises(UsageError, match=r"^parameters: a whole number of them is needed; '1\.5' came$"):
+        solve.all_reduce(4, "1.5")
+    assert solve.all_reduce(4, "1.5k").parameters == 1500
+
+
 def run_command(*words):
     return CliRunner().invoke(application(), ["solve", "exchange", *words], env={"COLUMNS": "200", "NO_COLOR": "1"})
 

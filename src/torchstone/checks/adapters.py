@@ -92,7 +92,7 @@ def _named(zero: Life, other: Life, path: str) -> bool:
 
 
 def _is_base(life: Life, sizes: tuple[int, int]) -> bool:
-    return not life.trainable and tuple(life.seen.shape) in {sizes, sizes[::-1]}
+    return life.frozen and tuple(life.seen.shape) in {sizes, sizes[::-1]}
 
 
 def judged(recording: Recording) -> Iterator[tuple[Pair, str, str]]:

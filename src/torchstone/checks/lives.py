@@ -9,7 +9,10 @@ from torchstone.core.steps import OptimizerSeen, ParametersExamined
 
 @dataclass
 class Life:
-    """What happened to one parameter over the run. `gradient` is the largest norm that its gradient was seen with."""
+    """What happened to one parameter over the run.
+
+    `gradient` is the largest norm that its gradient was seen with. `trainable` at any time; `frozen` when it was seen last.
+    """
 
     seen: ParameterSeen
     in_optimizer: bool = False
@@ -19,6 +22,7 @@ class Life:
     changed: bool = False
     ran: int = 0
     trainable: bool = False
+    frozen: bool = False
     looks: int = 0
     final: bool = False
     reached: bool = False
@@ -49,4 +53,5 @@ def lives_of(recording: Recording) -> list[Life]:
             life.changed |= changed
             life.ran = max(life.ran, ran)
             life.trainable |= trainable
+            life.frozen = not trainable
     return list(lives.values())

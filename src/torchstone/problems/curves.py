@@ -78,5 +78,6 @@ def _text(series: Mapping[str, Curve], axis: str, box: tuple[float, float, float
     ends = {0: f"{high:.3g}", _ROWS - 1: f"{low:.3g}"}
     rows = [f"{ends.get(at, ''):>9} |{''.join(row).rstrip()}" for at, row in enumerate(grid)]
     legend = "  ".join(f"{mark} {name}" for name, mark in zip(series, _MARKS, strict=False))
-    scale = f"{left:.4g}".ljust(_COLUMNS // 2) + f"{axis}".ljust(_COLUMNS // 2 - 2) + f"{right:.4g}"
+    first, last = f"{left:.4g}", f"{right:.4g}"
+    scale = first + f" {axis} ".center(_COLUMNS - len(first) - len(last)) + last
     return "\n".join([legend, *rows, f"{'':>9} +{'-' * _COLUMNS}", f"{'':>11}{scale}"])

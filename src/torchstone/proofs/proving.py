@@ -63,12 +63,17 @@ def _prove(experiment: Experiment, seed: int, *, mutants: bool) -> Proof:
     proof = Proof(
         law.name, law.kind, experiment.how, len(evidence),
         broken=_count(evidence, Verdict.BROKEN), undecided=_count(evidence, Verdict.UNDECIDED),
-        worst=max(evidence, key=strain, default=None), seconds=time.perf_counter() - began, fault=fault,
+        worst=max(evidence, key=_tells_most, default=None), seconds=time.perf_counter() - began, fault=fault,
     )  # fmt: skip
     if not mutants:
         return proof
     tried = tuple(Mutant(title, _caught(experiment, broken, seed)) for title, broken in experiment.mutants.items())
     return replace(proof, mutants=tried)
+
+
+def _tells_most(evidence: Evidence) -> tuple[float, ...]:
+    """The worst comes first; of those that agree alike (counts do exactly) the largest, which says more than 0 = 0."""
+    return *strain(evidence), abs(evidence.predicted.value)
 
 
 def _draws(law: Law, seed: int) -> Draws:

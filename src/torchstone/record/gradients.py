@@ -129,6 +129,8 @@ class Optimizers:
         optimizer = followed.optimizer()
         if optimizer is None:
             return
+        if any(self._models.number(p) is None for group in optimizer.param_groups for p in group["params"]):
+            yield from self._models.refresh(step)  # what a model has gained, adapters for one, has its names from there
         for group in optimizer.param_groups:
             yield from self._models.learn([(p, ()) for p in group["params"]], -1, "optimizer", step)
         groups = tuple(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, FrameType, FunctionType, ModuleType
 
 import torch
 
@@ -12,6 +12,7 @@ from torchstone.record.source import is_user_file, user_frame, user_place
 
 # How filters by name spell norm layers: "LayerNorm.weight", "layer_norm", "ln_f", "bn".
 _NORM = re.compile(r"(\w+\.)*(\w*norm\d*|(ln|bn)(_?\w)?)(\.weight|\.bias)?", re.IGNORECASE)
+_OTHER = re.compile(r"grad|clip|max|total|weight_?norm|spectral", re.IGNORECASE)  # other norms, as logs name them
 _WORDS = 20
 _DECOUPLED = ("AdamW", "Muon", "Adafactor")  # torch's own, and those below them, that have no flag for it
 
@@ -29,25 +30,54 @@ UNSEEN = Made()
 
 def made() -> Made:
     """Of the optimizer that is being built now."""
-    frame, codes = user_frame(1), list[CodeType]()
+    frame, said = user_frame(1), list[str]()
     while frame is not None:
         if is_user_file(frame.f_code.co_filename):
-            codes.append(frame.f_code)
+            said += _strings(frame.f_code, dotted=True)
+            for code in _named(frame):
+                said += _strings(code, dotted=_makes_groups(code), tested=_makes_groups(code))
         frame = frame.f_back
-    words = {word: None for code in codes for word in _strings(code.co_consts) if len(word) <= 40 and _NORM.fullmatch(word)}  # noqa: PLR2004 - names
+    words = {word: None for word in said if len(word) <= 40 and _NORM.fullmatch(word) and not _OTHER.search(word)}  # noqa: PLR2004 - names
     return Made(user_place(1), tuple(words)[:_WORDS])
 
 
-def _strings(constants: tuple[object, ...] | frozenset[object], *, filters: bool = False) -> Iterator[str]:
-    """Strings that filters by name are made of: with a dot in them, or listed together with "bias"."""
-    for constant in constants:
+def _named(frame: FrameType) -> Iterator[CodeType]:
+    """Functions of the user's that the code of a frame names."""
+    known = [frame.f_globals[name] for name in frame.f_code.co_names if name in frame.f_globals]
+    inside = [vars(one).get(name) for one in known if isinstance(one, ModuleType) for name in frame.f_code.co_names]
+    for one in (*known, *inside):
+        if isinstance(one, FunctionType) and is_user_file(one.__code__.co_filename):
+            yield one.__code__
+
+
+def _makes_groups(code: CodeType) -> bool:
+    """Whether a function goes through parameters by name and says their decay."""
+    said = {one for constant in code.co_consts for one in (constant if isinstance(constant, tuple) else (constant,))}
+    return "named_parameters" in code.co_names and "weight_decay" in said
+
+
+def _strings(code: CodeType, *, dotted: bool, tested: bool = False) -> Iterator[str]:
+    """Strings that filters by name are made of: listed with "bias"; where `tested`, beside it; where `dotted`, with a dot in them.
+
+    A function that is not at work says much else, the names of another framework's weights for one: there only lists count. What is
+    at work also prints and logs: beside "bias" in it may stand anything.
+    """
+    beside = tested and _names_biases(code.co_consts)
+    for constant in code.co_consts:
         if isinstance(constant, str):
-            if filters or "." in constant:
+            if beside or (dotted and "." in constant):
                 yield constant
         elif isinstance(constant, tuple | frozenset):
-            yield from _strings(constant, filters=any(isinstance(one, str) and "bias" in one for one in constant))
+            listed = _names_biases(constant)
+            yield from (one for one in constant if isinstance(one, str) and (listed or (dotted and "." in one)))
         elif isinstance(constant, CodeType):
-            yield from _strings(constant.co_consts)
+            short = constant.co_name.startswith("<")  # a comprehension or a lambda
+            groups = not short and _makes_groups(constant)
+            yield from _strings(constant, dotted=dotted if short else groups, tested=short or groups)
+
+
+def _names_biases(constants: tuple[object, ...] | frozenset[object]) -> bool:
+    return any(isinstance(one, str) and one.strip(".") == "bias" for one in constants)
 
 
 def of(optimizer: torch.optim.Optimizer, group: dict[str, object]) -> tuple[float, float, bool, str]:

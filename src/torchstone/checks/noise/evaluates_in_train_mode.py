@@ -49,16 +49,19 @@ without gradients.
 
 ## Silent when
 The model runs in evaluation mode anywhere (the script knows of it); its output is not held against anything; one input
-is given again and again (dropout left on to sample), or is one that it trains on; several optimizers train against each other.
+is given again and again to the same weights (dropout left on to sample), or is one that it trains on; several optimizers step in
+turn (models that train against each other).
 
 ## Limits
-The script is run again, and calls between two steps are looked at: what is compared after it became Python numbers is not seen.
+The script is run again, and calls between two steps are looked at: what is compared after it became Python numbers is not seen. A
+model that is given targets, and gives a loss, compares by itself.
 Evaluation with gradients on cannot be told from training.
 
 ## Sources
 torch.nn.Module.eval; Srivastava et al. 2014, section 4; Ioffe and Szegedy 2015, algorithm 2.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from torchstone.core.events import ModelSeen, PhaseSeen
@@ -68,7 +71,7 @@ from torchstone.core.looks import EvaluationSeen
 from torchstone.core.place import NOWHERE
 from torchstone.core.quantity import Quantity, Unit
 from torchstone.core.recording import Recording
-from torchstone.core.steps import ModesSeen, OptimizerSeen
+from torchstone.core.steps import ModesSeen, OptimizerSeen, StepTaken
 from torchstone.laws import noise
 
 NAME = "evaluates-in-train-mode"
@@ -120,7 +123,7 @@ def _meant(mode: ModesSeen, recording: Recording) -> str:
     """What speaks against an evaluation before a second look."""
     if mode.switches or not mode.training:
         return "the script puts it into evaluation mode elsewhere: taken as meant here"
-    if len(recording.of(OptimizerSeen)) > 1 and len({seen.optimizer for seen in recording.of(OptimizerSeen)}) > 1:
+    if _take_turns(recording):
         return "several optimizers are at work: its output may train another model"
     if mode.unguarded_passes < _FEW:
         return "it was called once without gradients"
@@ -128,6 +131,14 @@ def _meant(mode: ModesSeen, recording: Recording) -> str:
     if 2 * mode.unguarded_gaps > recording.steps:
         return "it is called so before most steps: taken as part of the training"
     return ""
+
+
+def _take_turns(recording: Recording) -> bool:
+    """Whether several optimizers step in turn: not where one begins when the other has ended (training, then fine-tuning)."""
+    order = [taken.optimizer for taken in recording.of(StepTaken)]
+    stages = 1 + sum(one != other for one, other in itertools.pairwise(order))
+    known = {seen.optimizer for seen in recording.of(OptimizerSeen)}
+    return len(known) > 1 and not (known == set(order) and stages == len(known))
 
 
 def _site(mode: ModesSeen, recording: Recording) -> Site:

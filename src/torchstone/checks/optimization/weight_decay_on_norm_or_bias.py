@@ -52,7 +52,8 @@ exempt (biases exempt, norm weights not), unless the filter names norm layers th
 holds layers' matrices as well (a split by part); parameters have no gradient. Embeddings are not held.
 
 ## Limits
-What is a norm is told by its class's name. Filters in code that is not on the stack while the optimizer is built are not read.
+What is a norm is told by its class's name. Filters are read in the code that builds the optimizer, and in functions that it names and
+that go through named_parameters; not elsewhere.
 
 ## Sources
 transformers pull request 35927 and issue 4360; lit-llama issue 254; Loshchilov and Hutter 2019.

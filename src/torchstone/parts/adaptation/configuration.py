@@ -21,7 +21,7 @@ _INERT = {
     "qalora_group_size", "revision", "task_type",
 }  # fmt: skip
 # Initialisations after which the base's weights are what they were: the others move part of them into the factors.
-_INITIAL = (True, False, "gaussian")
+_INITIAL = (True, False, "gaussian", "orthogonal")
 
 
 def read_settings(path: Path) -> Settings:

@@ -2,9 +2,8 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from torchstone.core.errors import UsageError, told
+from torchstone.core.files import whole
 from torchstone.parts.adaptation.configuration import read_settings, written_settings
 from torchstone.parts.adaptation.lora import base_weight
 from torchstone.parts.adaptation.model import build, install, lora_layers, plain_targets, settings_of
@@ -24,13 +24,15 @@ CONFIGURATION, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetens
 Factors = Mapping[str, Mapping[str, Tensor]]
 _PREFIX = "base_model.model."
 _FACTORS = ("lora_A", "lora_B")
+_DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def save_adapter(model: nn.Module, folder: str | os.PathLike[str], *, base_model_name_or_path: str | None = None) -> Path:
     """Write a model's adapters as a PEFT folder, which `peft.PeftModel.from_pretrained` and `load_adapter` read; gives its path.
 
-    Factors alone are written, in their dtype. The folder appears whole or not at all: it is written beside its place and renamed.
-    If it exists its adapter files are replaced and its other files stay. `base_model_name_or_path` is what peft calls the base.
+    Factors alone are written, in their dtype. Both files are written whole before either takes its place. In a folder that exists,
+    the working directory or a link too, the adapter's files are replaced and its other files stay.
+    `base_model_name_or_path` is what peft calls the base.
 
     Raises UsageError for a model without adapters, and where nothing can be written.
     """
@@ -54,42 +56,19 @@ def save_adapter(model: nn.Module, folder: str | os.PathLike[str], *, base_model
 
 
 def _write_whole(place: Path, configuration: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    if place.exists() and not place.is_dir():
-        raise NotADirectoryError(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    made, before = beside / "new", beside / "old"
+    """Both files are written beside their places, and take them only when both are whole."""
+    made = not place.exists()
+    place.mkdir(parents=True, exist_ok=True)
     try:
-        if place.exists():
-            shutil.copytree(place, made, copy_function=_linked, symlinks=True, ignore=_adapter_files(place))
-        else:
-            made.mkdir()
-        (made / CONFIGURATION).write_text(json.dumps(configuration, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        save_file(dict(tensors), made / WEIGHTS, metadata={"format": "pt"})
-        if place.exists():
-            place.rename(before)
-        try:
-            made.rename(place)
-        except OSError:
-            if before.exists():
-                before.rename(place)
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _linked(source: str, target: str) -> str:
-    """A file of the old folder in the new one: the same file where the disk can, else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
-
-
-def _adapter_files(place: Path) -> Any:
-    """What `shutil.copytree` leaves out: the adapter's own files at the top."""
-    return lambda folder, names: {CONFIGURATION, WEIGHTS, PICKLED} & set(names) if Path(folder) == place else set()
+        with whole(place / CONFIGURATION) as settings, whole(place / WEIGHTS) as factors:
+            settings.write_text(json.dumps(configuration, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            save_file(dict(tensors), factors, metadata={"format": "pt"})
+        (place / PICKLED).unlink(missing_ok=True)
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def load_adapter(model: nn.Module, folder: str | os.PathLike[str]) -> nn.Module:
@@ -161,8 +140,9 @@ def _factors(tensors: Mapping[str, Tensor], place: Path) -> dict[str, dict[str, 
         if not key.startswith(_PREFIX) or not key.endswith(".weight") or factor not in _FACTORS:
             message = f"{place} has a tensor {key!r}; only {_PREFIX}<path>.lora_A.weight and .lora_B.weight of linear layers can be"
             raise UsageError(message)
-        if tensor.dim() != 2 or not tensor.is_floating_point():  # noqa: PLR2004 - a matrix
-            message = f"{place}: {key} is a matrix of floating-point numbers; {tuple(tensor.shape)} of {tensor.dtype} came"
+        if tensor.dim() != 2 or tensor.dtype not in _DTYPES:  # noqa: PLR2004 - a matrix
+            came = f"{tuple(tensor.shape)} of {tensor.dtype}"
+            message = f"{place}: {key} is a matrix of 16, 32 or 64 bit floating-point numbers; {came} came"
             raise UsageError(message)
         found.setdefault(path.removeprefix(_PREFIX), {})[factor] = tensor
     return found

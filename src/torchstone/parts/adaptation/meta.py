@@ -1,12 +1,13 @@
 """Initialisations learned over tasks: MAML, with second order or without, and Reptile; all tasks at once.
 
-A stack of linear layers takes the route of batched products (`stack`), any other model torch.func's vmap over functional_call.
+A stack of linear layers takes the route of batched products (`stack`), any other model torch.func's vmap over functional_call, and
+what vmap cannot run for all tasks at once (torch's recurrent layers, `if` on a tensor's value) runs task by task.
 What requires a gradient is adapted in the inner steps: with adapters (`add_lora`) the factors, with all else frozen and shared.
 Axis letters: t tasks, n examples of a task.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,12 +16,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from torchstone.core.errors import UsageError
-from torchstone.parts.adaptation.stack import Loss, Stack, read_stack
+from torchstone.parts.adaptation.stack import IGNORED, Loss, Stack, one_number, read_stack
+from torchstone.parts.adaptation.written import WrittenOut
 
 Adapted = dict[str, Tensor]
+# What torch says where vmap has no rule for an operation, or none could be.
+_NO_RULE = ("vmap: ", "Batching rule not implemented")
 
 
 class MetaLearner(nn.Module):
@@ -44,6 +48,7 @@ class MetaLearner(nn.Module):
         batch_size: int | None = None,
     ) -> None:
         super().__init__()
+        _check_kinds(model, loss)
         _check(inner_lr, inner_steps, batch_size)
         self.model, self.inner_lr, self.inner_steps, self.batch_size = model, inner_lr, inner_steps, batch_size
         self.loss = _functional(loss)
@@ -81,6 +86,7 @@ class MetaLearner(nn.Module):
         Differentiable by the initialisation, to second order, unless under torch.no_grad().
         """
         count = _tasks(inputs, targets)
+        self._refuse_statistics()
         steps = self.inner_steps if steps is None else steps
         _check(self.inner_lr, steps, self.batch_size)
         stack = self.stack
@@ -99,10 +105,9 @@ class MetaLearner(nn.Module):
         """One step of any model, by torch.func."""
 
         def task_loss(own: Adapted, x: Tensor, y: Tensor) -> Tensor:
-            return self.loss(functional_call(self.model, own, (x,)), y)
+            return one_number(self.loss(functional_call(self.model, own, (x,)), y))
 
-        with _Written(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-            gradients = vmap(grad(task_loss), randomness="different")(parameters, inputs, targets)
+        gradients = _every_task(grad(task_loss), parameters, inputs, targets)
         return {name: torch.sub(one, gradients[name], alpha=self.inner_lr) for name, one in parameters.items()}
 
     def _frozen(self) -> Adapted:
@@ -118,14 +123,13 @@ class MetaLearner(nn.Module):
         def run(own: Adapted, x: Tensor) -> Tensor:
             return functional_call(self.model, own, (x,))  # type: ignore[no-any-return]
 
-        with _Written(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-            outputs: Tensor = vmap(run, randomness="different")(adapted, inputs)
+        outputs: Tensor = _every_task(run, adapted, inputs)
         return outputs
 
     def losses(self, adapted: Adapted, inputs: Shaped[Tensor, "t n *x"], targets: Shaped[Tensor, "t *y"]) -> Float[Tensor, "t"]:
         """Every task's loss with its own parameters."""
         _tasks(inputs, targets)
-        found: Tensor = vmap(self.loss)(self.predict(adapted, inputs), targets)
+        found: Tensor = vmap(lambda output, target: one_number(self.loss(output, target)))(self.predict(adapted, inputs), targets)
         return found
 
     def extra_repr(self) -> str:
@@ -217,8 +221,14 @@ class Reptile(MetaLearner):
             return self.losses(self.adapt(inputs, targets), inputs, targets).mean()
 
 
+def _check_kinds(model: object, loss: object) -> None:
+    if not isinstance(model, nn.Module) or not callable(loss):
+        message = f"an nn.Module and a loss are needed; {type(model).__name__} and {type(loss).__name__} came"
+        raise UsageError(message)
+
+
 def _check(rate: float, steps: int, batch_size: int | None) -> None:
-    if not (isinstance(rate, int | float) and math.isfinite(rate) and rate >= 0):
+    if isinstance(rate, bool) or not (isinstance(rate, int | float) and math.isfinite(rate) and rate >= 0):
         message = f"inner_lr is a finite number of 0 or more; {rate!r} came"
         raise UsageError(message)
     for name, number in (("inner_steps", steps), ("batch_size", 1 if batch_size is None else batch_size)):
@@ -227,8 +237,12 @@ def _check(rate: float, steps: int, batch_size: int | None) -> None:
             raise UsageError(message)
 
 
-def _tasks(inputs: Tensor, targets: Tensor) -> int:
+def _tasks(inputs: object, targets: object) -> int:
     """The number of tasks that inputs and targets have in common."""
+    if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
+        came = f"{type(inputs).__name__} and {type(targets).__name__}"
+        message = f"inputs and targets are tensors (tasks, examples, ...); {came} came: a model of several inputs takes them in one"
+        raise UsageError(message)
     if inputs.dim() < 2 or targets.dim() < 2 or inputs.shape[:2] != targets.shape[:2] or not inputs.shape[0] * inputs.shape[1]:  # noqa: PLR2004
         came = f"{tuple(inputs.shape)} and {tuple(targets.shape)}"
         message = f"inputs and targets are (tasks, examples, ...), one or more of each; {came} came"
@@ -249,28 +263,25 @@ def _functional(loss: Loss) -> Loss:
     if type(loss) is nn.MSELoss and loss.reduction == "mean":
         return functional.mse_loss
     if type(loss) is nn.CrossEntropyLoss and loss.reduction == "mean" and loss.weight is None:
-        default = loss.ignore_index == -100 and not loss.label_smoothing  # noqa: PLR2004 - torch's default
+        default = loss.ignore_index == IGNORED and not loss.label_smoothing
         return functional.cross_entropy if default else loss
     return loss
 
 
-class _Written(TorchFunctionMode):
-    """Layer normalisation written out: through torch's fused one, vmap with a weight for each task has a wrong second derivative.
-
-    Found with torch 2.13 by differences: 1 % off in the gradient of what comes before the norm, first order right.
-    """
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is functional.layer_norm:
-            return _layer_norm(*args, **(kwargs or {}))
-        return function(*args, **(kwargs or {}))
+def _rows(given: Adapted | Tensor) -> list[Any]:
+    """What each task has of it."""
+    if isinstance(given, Tensor):
+        return list(given.unbind())
+    return [dict(zip(given, row, strict=True)) for row in zip(*(one.unbind() for one in given.values()), strict=True)]
 
 
-def _layer_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5  # noqa: A002
-) -> Tensor:
-    axes = tuple(range(-len(normalized_shape), 0))
-    centred = input - input.mean(axes, keepdim=True)
-    normalized = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
-    weighted = normalized if weight is None else normalized * weight
-    return weighted if bias is None else weighted + bias
+def _every_task(function: Callable[..., Any], *given: Any) -> Any:
+    """A function of one task's parameters and data for all tasks: at once by vmap, one by one where it has no rule for it."""
+    with WrittenOut(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        try:
+            return vmap(function, randomness="different")(*given)
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in _NO_RULE):
+                raise
+        rows = zip(*(_rows(one) for one in given), strict=True)
+        return tree_map(lambda *tensors: torch.stack(tensors), *(function(*row) for row in rows))

@@ -164,7 +164,13 @@ def fold_lora(model: nn.Module) -> nn.Module:
     """Write W + s B A into the linear layers and put them back in the adapters' place: a plain model, for good.
 
     A weight shared with another module is not written into: the layer gets a weight of its own. Parameters stay frozen.
+    Raises UsageError, with nothing folded, for a layer whose weight is computed from other parameters.
     """
+    settings_of(model)
+    for name, layer in lora_layers(model):
+        if not isinstance(layer.base_layer.weight, nn.Parameter):  # it would be computed again over what was folded in
+            message = f"{name} computes its weight from other parameters (a norm, or pruning): remove that before it is folded"
+            raise UsageError(message)
     return _put_back(model, fold=True)
 
 

@@ -1,5 +1,7 @@
 """Soft prompts: trainable vectors in front of embedded inputs."""
 
+import math
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ class SoftPrompt(nn.Module):
         model(inputs_embeds=embedded, attention_mask=prompt.extend(mask, 1), labels=prompt.extend(labels, -100))
 
     The vectors are drawn from N(0, std²); `from_embedding` begins with embeddings of tokens. Freezing the model is its owner's:
-    `model.requires_grad_(False)`. Raises UsageError for sizes below 1.
+    `model.requires_grad_(False)`. Raises UsageError for sizes below 1 and an std below 0.
     Source: Lester, Al-Rfou and Constant 2021, section 2.
 
     >>> SoftPrompt(5, 16)(torch.zeros(2, 7, 16)).shape
@@ -32,8 +34,11 @@ class SoftPrompt(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if tokens < 1 or hidden < 1:
-            message = f"a soft prompt has one vector or more, of width 1 or more; {tokens} and {hidden} came"
+        if not all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in (tokens, hidden)):
+            message = f"a soft prompt has one vector or more, of width 1 or more; {tokens!r} and {hidden!r} came"
+            raise UsageError(message)
+        if not 0 <= std < math.inf:
+            message = f"a soft prompt is drawn with a finite standard deviation of 0 or more; std={std!r} came"
             raise UsageError(message)
         self.prompt = nn.Parameter(torch.empty(tokens, hidden, device=device, dtype=dtype).normal_(0.0, std))
 

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from torchstone.core.errors import UsageError
+
 Parameters = Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 # (gradient of an activation's output, its input, its output) -> gradient of its input, itself differentiable.
 Backward = Callable[[Tensor, Tensor, Tensor], Tensor]
 aten = torch.ops.aten
+IGNORED = -100  # targets that torch's cross-entropy leaves out unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,15 @@ _BACKWARDS: dict[type[nn.Module], Callable[[Any], Backward]] = {
 
 
 def read_stack(model: nn.Module) -> "Stack | None":
-    """A model as a stack, if it is nn.Sequential of linear layers and activations without hooks, each used once; else None."""
+    """A model as a stack, if it is nn.Sequential of linear layers and activations without hooks, each with its own parameters."""
     if _hooked(model):
         return None
     flat = _flattened(model)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
+    held = [id(parameter) for module in flat for parameter in module.parameters(recurse=False)]
     if len({id(module) for module in flat}) != len(flat) or not any(type(module) is nn.Linear for module in flat):
+        return None
+    if len(set(held)) != len(held):  # a tied parameter gets a gradient from each of its places
         return None
     layers: list[Linear | Activation] = []
     for module in flat:
@@ -126,11 +132,20 @@ def loss_gradient(loss: Loss, output: Tensor, targets: Tensor) -> Tensor:
     if loss is functional.mse_loss and output.shape == targets.shape:
         return (output - targets) * (2.0 / output[0].numel())
     if loss is functional.cross_entropy and output.dim() == 3 and targets.dim() == 2 and not targets.is_floating_point():  # noqa: PLR2004
-        chosen = functional.one_hot(targets, output.shape[-1]).to(output.dtype)
-        return (output.softmax(-1) - chosen) / output.shape[1]
+        counted = (targets != IGNORED).unsqueeze(-1)
+        chosen = functional.one_hot(targets.masked_fill(targets == IGNORED, 0), output.shape[-1]).to(output.dtype)
+        return (output.softmax(-1) - chosen) * counted / counted.sum(1, keepdim=True)
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         leaf = output if output.requires_grad else output.detach().requires_grad_()
-        total = torch.func.vmap(loss)(leaf, targets).sum()
+        total = torch.func.vmap(lambda own, wanted: one_number(loss(own, wanted)))(leaf, targets).sum()
         (gradient,) = torch.autograd.grad(total, leaf, create_graph=differentiable)
     return gradient
+
+
+def one_number(loss: Tensor) -> Tensor:
+    """A task's loss, seen to be a scalar: the gradient of a sum, which a vector would be taken for, is not that of a mean."""
+    if loss.dim():
+        message = f"a loss gives one number; a tensor of shape {tuple(loss.shape)} came: give it reduction='mean'"
+        raise UsageError(message)
+    return loss

@@ -12,7 +12,7 @@ from torch.futures import Future
 from torchstone.core.errors import UsageError
 from torchstone.laws.exchange.scheme import Scheme, scheme_named
 from torchstone.parts.exchange.running import Traffic
-from torchstone.parts.exchange.schemes import TIMEOUT, exchange
+from torchstone.parts.exchange.schemes import TIMEOUT, checked_timeout, exchange
 
 Hook = Callable[[dist.ProcessGroup | None, dist.GradBucket], Future[Tensor]]  # type: ignore[name-defined] # no stub has it
 
@@ -24,7 +24,8 @@ def ddp_hook(scheme: str = "ring", *, timeout: float = TIMEOUT, traffic: list[Tr
 
     The hook's state is the process group, None for the default one. On the CPU buckets are exchanged in the background, one after
     the other, while the backward pass goes on. `traffic` gets what each bucket sent. A scheme must leave the whole mean on every
-    worker: raises UsageError for another. A backward pass raises where a worker dies, hangs or does not come for `timeout` seconds.
+    worker: raises UsageError for another, and for a timeout that is none. A backward pass raises where a worker dies, hangs or does
+    not come for `timeout` seconds.
 
     torch.nn.parallel.DistributedDataParallel.register_comm_hook.
     """
@@ -33,6 +34,7 @@ def ddp_hook(scheme: str = "ring", *, timeout: float = TIMEOUT, traffic: list[Tr
         takes = "all_to_all, parameter_server, tree, ring or halving_doubling"
         message = f"after {kind.words} not every worker has the mean: a hook takes {takes}"
         raise UsageError(message)
+    checked_timeout(timeout)
     background = ThreadPoolExecutor(1, thread_name_prefix="torchstone-exchange")
 
     def average(buffer: Tensor, group: dist.ProcessGroup | None) -> Tensor:

@@ -114,7 +114,7 @@ def exchange(
     is broken: start anew.
     """
     group = _group(group)
-    talk = Talk(group, _seconds(timeout))
+    talk = Talk(group, checked_timeout(timeout))
     try:
         kind = scheme_named(scheme)
         flat = _flat(tensor, group)
@@ -161,7 +161,8 @@ def _group(group: dist.ProcessGroup | None) -> dist.ProcessGroup:
     return found
 
 
-def _seconds(timeout: float) -> float:
+def checked_timeout(timeout: float) -> float:
+    """A timeout in seconds; raises UsageError for what is none."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
         message = f"the timeout is seconds above 0; {timeout!r} came"
         raise UsageError(message)
@@ -178,6 +179,9 @@ def _flat(tensor: object, group: dist.ProcessGroup) -> Tensor:
             f"a dense tensor of float16, bfloat16, float32, float64, complex or whole numbers is exchanged; {tensor.dtype}, "
             f"{str(tensor.layout).removeprefix('torch.')} on {tensor.device} came: convert it"
         )
+        raise UsageError(message)
+    if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+        message = f"a tensor of shape {tuple(tensor.shape)} whose numbers repeat (expand) came: they cannot be written; clone it"
         raise UsageError(message)
     backend = dist.get_backend(group)
     if (backend == "gloo" and tensor.is_cuda) or (backend == "nccl" and not tensor.is_cuda):

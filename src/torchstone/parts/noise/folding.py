@@ -8,6 +8,7 @@ convolution layer takes it into its weights.
 import copy
 import inspect
 import operator
+from collections import Counter
 from typing import Any, TypeVar
 
 import torch
@@ -45,6 +46,18 @@ _SIZES = {"size", "dim", "numel"}  # of a value they say nothing that noise chan
 _ATTRIBUTES = {"shape", "dtype", "device", "ndim"}
 _DRAWS = {unscaled_dropout, gaussian_noise, torch.bernoulli}
 _DRAWN = {"bernoulli", "bernoulli_", "normal_"}
+# Draws that a network may also make in evaluation (a sample of a latent): refused where training alone makes them.
+_RANDOM = {
+    "rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "normal", "poisson", "multinomial", "uniform_",
+    "exponential_", "random_",
+}  # fmt: skip
+# Their result shares its argument's memory, or may.
+_VIEWS = {
+    torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze, torch.chunk, torch.split,
+    torch.movedim, torch.swapaxes, torch.unbind, operator.getitem,
+    "flatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "chunk", "split", "movedim",
+    "swapaxes", "unbind", "expand", "to", "float", "double", "half", "bfloat16", "type_as", "t",
+}  # fmt: skip
 
 
 def _mean(noise: UnscaledDropout | GaussianNoise) -> float:
@@ -70,8 +83,9 @@ def fold_dropout(model: Model) -> Model:
     behind those layers the copy agrees layer by layer: each layer's output is expected, given its input (weight scaling inference).
 
     Raises UsageError where no change of weights does it: an activation, a norm, or an unknown operation between the noise and the
-    next layer; two factors in one sum; noise at the network's end; one layer called with two factors; noise called as a function;
-    and a graph that cannot be traced. Sources: Srivastava et al. 2014, section 4; Goodfellow et al. 2016, section 7.12; exam A5.
+    next layer; two factors in one sum; noise at the network's end; one layer called with two factors; noise called as a function,
+    or drawn by hand in training alone; and a graph that cannot be traced.
+    Sources: Srivastava et al. 2014, section 4; Goodfellow et al. 2016, section 7.12; exam A5.
 
     >>> folded = fold_dropout(nn.Sequential(UnscaledDropout(0.5), nn.Linear(3, 2)))
     >>> folded
@@ -80,11 +94,18 @@ def fold_dropout(model: Model) -> Model:
       (1): Linear(in_features=3, out_features=2, bias=True)
     )
     """
-    if not isinstance(model, nn.Module) or isinstance(model, NOISES):
+    if not isinstance(model, nn.Module) or isinstance(model, (*NOISES, torch.jit.ScriptModule)):
         message = f"a network with noise in it is folded; {type(model).__name__} came: pass the nn.Module that holds the layers"
         raise UsageError(message)
+    if hasattr(model, "_orig_mod"):  # torch.compile's wrapper
+        message = "a compiled network is not folded: fold the network first, then give the copy to torch.compile"
+        raise UsageError(message)
+    if any(nn.parameter.is_lazy(one) for one in (*model.parameters(), *model.buffers())):
+        message = f"this {type(model).__name__} has layers without weights yet: call it once on its inputs, then fold it"
+        raise UsageError(message)
     copied = copy.deepcopy(model)
-    factors, noises = _followed(_traced(copied), copied)
+    _refuse_draws(copied)
+    factors, noises = _followed(_traced(copied, training=True), copied)
     _scale(copied, factors)
     for name in noises:
         parent, _, child = name.rpartition(".")
@@ -92,13 +113,13 @@ def fold_dropout(model: Model) -> Model:
     return copied
 
 
-def _traced(model: nn.Module) -> fx.Graph:
-    """The graph of a training forward; arguments with defaults take them. Modes are put back."""
+def _traced(model: nn.Module, *, training: bool) -> fx.Graph:
+    """The graph of a forward; arguments with defaults take them. Modes are put back."""
     modes = {module: module.training for module in model.modules()}
     given = inspect.signature(model.forward).parameters.values()
     constants = {one.name: one.default for one in given if one.default is not one.empty}
     try:
-        return _Tracer(autowrap_functions=(unscaled_dropout, gaussian_noise)).trace(model.train(), constants)
+        return _Tracer(autowrap_functions=(unscaled_dropout, gaussian_noise)).trace(model.train(training), constants)
     except Exception as error:
         message = (
             f"the graph of {type(model).__name__} cannot be followed ({told(error)[:120]}): fold the parts that can be, "
@@ -108,6 +129,39 @@ def _traced(model: nn.Module) -> fx.Graph:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def _refuse_draws(model: nn.Module) -> None:
+    """Raise UsageError where forward draws numbers in training that it does not draw in evaluation: their mean is not known."""
+    before = torch.get_rng_state()
+    try:
+        drawn = _random(model, training=True)
+        if not drawn:
+            return
+        try:
+            always = _random(model, training=False)
+        except UsageError:
+            always = Counter()
+    finally:
+        torch.set_rng_state(before)
+    alone = drawn - always
+    if alone:
+        message = (
+            f"{next(iter(alone))} draws numbers in forward in training alone, and nothing says by what mean they change it: "
+            "use UnscaledDropout or GaussianNoise as a module"
+        )
+        raise UsageError(message)
+
+
+def _random(model: nn.Module, *, training: bool) -> Counter[str]:
+    """How often the operations of each name draw in a forward: calls in the graph, and those that were made while it was traced."""
+    before = torch.get_rng_state()
+    graph = _traced(model, training=training)
+    names = (str(getattr(one.target, "__name__", one.target)) for one in graph.nodes if one.op in {"call_function", "call_method"})
+    found = Counter(name for name in names if name in _RANDOM)
+    if not torch.equal(torch.get_rng_state(), before):  # a tensor of a fixed size, say: it is a constant of the graph
+        found["a tensor of fixed size"] += 1
+    return found
 
 
 def _followed(graph: fx.Graph, model: nn.Module) -> tuple[dict[str, float], set[str]]:
@@ -136,10 +190,13 @@ def _followed(graph: fx.Graph, model: nn.Module) -> tuple[dict[str, float], set[
 
 
 def _alone(node: fx.Node, module: UnscaledDropout | GaussianNoise) -> None:
-    """Noise that writes into its input is followed only where nothing else reads it."""
-    if module.inplace and len(node.all_input_nodes[0].users) > 1:
-        message = f"{node.target} writes into a value that others read: give it inplace=False"
-        raise UsageError(message)
+    """Noise that writes into its input is followed only where nothing else reads that memory."""
+    written: fx.Node | None = node.all_input_nodes[0] if module.inplace else None
+    while written is not None:
+        if len(written.users) > 1:
+            message = f"{node.target} writes into a value that others read: give it inplace=False"
+            raise UsageError(message)
+        written = written.all_input_nodes[0] if written.target in _VIEWS and written.all_input_nodes else None
 
 
 def _asks_size(node: fx.Node) -> bool:

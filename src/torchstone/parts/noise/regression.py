@@ -9,7 +9,11 @@ from torch import Tensor
 from torchstone.core.errors import UsageError
 
 
-def _check(mean: float, variance: float) -> None:
+def _check(features: Tensor, targets: Tensor, mean: float, variance: float) -> None:
+    if features.dim() != 2 or targets.dim() < 1 or len(targets) != len(features):  # noqa: PLR2004 - rows and features
+        came = f"{tuple(features.shape)} and {tuple(targets.shape)}"
+        message = f"features are (rows, features) and targets (rows, ...), of the same rows; {came} came"
+        raise UsageError(message)
     if not (math.isfinite(mean) and math.isfinite(variance) and variance >= 0):
         message = f"noise has a finite mean and a finite variance of 0 or more; mean={mean}, variance={variance} came"
         raise UsageError(message)
@@ -26,12 +30,17 @@ def noisy_regression_loss(
 
     Differentiable; nothing is drawn. For dropout take mean and variance from `laws.noise.mask_moments`. Several outputs add up.
 
-    Raises UsageError for a variance below 0. Source: final exam, question D5; law `noise.noisy_loss`.
+    Raises UsageError for a variance below 0 and for shapes that do not fit.
+    Source: final exam, question D5; law `noise.noisy_loss`.
 
     >>> noisy_regression_loss(torch.tensor([[1.0], [2.0]]), torch.ones(2), torch.ones(1), mean=0.5, variance=0.25).item()
     1.5
     """
-    _check(mean, variance)
+    _check(features, targets, mean, variance)
+    if weights.shape != (features.shape[1], *targets.shape[1:]):  # (rows, 1) and (features,) would meet as rows x rows
+        wanted, came = (features.shape[1], *targets.shape[1:]), tuple(weights.shape)
+        message = f"weights for these features and targets are of shape {wanted}; {came} came: reshape one of them"
+        raise UsageError(message)
     sizes = features.square().sum(0)
     return (targets - mean * features @ weights).square().sum() + variance * (sizes @ weights.square()).sum()
 
@@ -49,7 +58,7 @@ def noisy_regression_solution(
     >>> noisy_regression_solution(torch.tensor([[1.0], [2.0]]), torch.ones(2), mean=1.0, variance=0.2)
     tensor([0.5000])
     """
-    _check(mean, variance)
+    _check(features, targets, mean, variance)
     sizes = features.norm(dim=0)
     if (sizes == 0).any() or mean == 0:
         what = "mean 0" if mean == 0 else f"feature {int((sizes == 0).nonzero()[0])}, which is 0 throughout"

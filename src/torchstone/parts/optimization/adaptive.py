@@ -89,7 +89,13 @@ class Adam(torch.optim.Adam):
         self._unscales()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Groups from elsewhere: torch's say the form by `decoupled_weight_decay`; where no kernel was asked for, one is chosen."""
+        """Groups from elsewhere: torch's say the form by `decoupled_weight_decay`; where no kernel was asked for, one is chosen.
+
+        Raises UsageError for the state of an optimizer without two moments, before anything is loaded.
+        """
+        if any("betas" not in group for group in state["param_groups"]):
+            message = "the state of another optimizer came (without betas): Adam cannot go on from it; start anew"
+            raise UsageError(message)
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self.__dict__.setdefault("_decay", None)
         for group in self.param_groups:

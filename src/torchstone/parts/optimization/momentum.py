@@ -24,7 +24,8 @@ Coefficients = tuple[float, float, float]  # momentum, dampening, learning rate 
 Batch = tuple[list[Tensor], list[Tensor], list[Tensor | None]]  # parameters, gradients, buffers
 
 
-_OTHERS = ("nesterov", "bias_correction", "betas")  # options of other forms
+_OTHERS = ("nesterov", "betas")  # options of other forms, where they are on
+_SGD = ("dampening", "nesterov")  # SGD's options, which a form has chosen for good
 
 
 class Hyperparameters(TypedDict):
@@ -58,19 +59,30 @@ class _Averaging(Optimizer):
 
         Raises UsageError for the state of another form, before anything is loaded: its buffer is another average.
         """
-        own = "bias_correction" if isinstance(self, RunningAverage) else ""
+        averages = isinstance(self, RunningAverage)
         for group in state["param_groups"]:
-            strange = [name for name in _OTHERS if name != own and group.get(name, False) is not False]
-            strange += ["dampening"] if group.get("dampening") else []
-            if strange or (own and own not in group):
+            strange = [name for name in _OTHERS if group.get(name, False) is not False]
+            strange += ["bias_correction"] if "bias_correction" in group and not averages else []
+            strange += ["dampening"] if group.get("dampening", 0) not in (0, group["momentum"] if averages else 0) else []
+            if strange or (averages and "bias_correction" not in group):
                 came = f"with {strange[0]}={group[strange[0]]}" if strange else "without bias_correction"
                 message = f"the state of another optimizer came ({came}): {type(self).__name__} cannot go on from it; start anew"
                 raise UsageError(message)
         super().__setstate__(state)
         for group in self.param_groups:
+            for name in _SGD:
+                group.pop(name, None)
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
             group["fused"] = fused(group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """torch's, with the dampening that makes SGD this form: torch.optim.SGD loads it too, unless the bias is corrected."""
+        saved: dict[str, Any] = super().state_dict()
+        for group in saved["param_groups"]:
+            if not group.get("bias_correction"):
+                group["dampening"] = group["momentum"] if isinstance(self, RunningAverage) else 0.0
+        return saved
 
     def _coefficients(self, group: Group, state: dict[str, Any]) -> Coefficients:
         raise NotImplementedError
@@ -122,8 +134,9 @@ class Momentum(_Averaging):
     `momentum` is the documents' alpha, `lr` their eps. With a constant lr it is bit for bit torch.optim.SGD(momentum=...). When a
     scheduler changes lr, SGD multiplies the whole buffer by the new rate; here each gradient keeps the rate that it came with.
     `weight_decay` is torch's (added to the gradient: an L2 penalty); `maximize`, `foreach`, `fused`, param groups, closures, hooks,
-    schedulers and state dicts are torch.optim's, and SGD's own state dicts load. By default the step is fused where torch can.
-    With momentum 0 it is plain descent and keeps no buffer. GradScaler unscales before the step (no fused unscaling).
+    schedulers and state dicts are torch.optim's; SGD's own state dicts load, and SGD loads these. By default the step is fused
+    where torch can. With momentum 0 it is plain descent and keeps no buffer. GradScaler unscales before the step (no fused
+    unscaling).
 
     Raises UsageError for numbers out of range, sparse gradients, and differentiable=True. Source: Polyak 1964; assignment C2.1.
 

@@ -40,9 +40,11 @@ def kernels(group: Group) -> None:
     if group["fused"] and group["foreach"]:
         message = "fused and foreach are two kernels of one step, and both were asked for: leave one of them out"
         raise UsageError(message)
-    odd = [p for p in group["params"] if not _fusible(p)]
-    if group["fused"] and odd:
-        message = f"fused needs floating-point tensors on {' or '.join(FUSED)}; {odd[0].dtype} on {odd[0].device} came: leave out"
+    odd = next((p for p in group["params"] if not _fusible(p)), None)
+    if group["fused"] and odd is not None:
+        gaps = odd.layout is torch.strided and not _is_dense(odd)
+        came = f"{odd.dtype} on {odd.device}{f' with strides {odd.stride()}' if gaps else ''}"
+        message = f"fused needs floating-point tensors without gaps on {' or '.join(FUSED)}; {came} came: leave fused out"
         raise UsageError(message)
 
 
@@ -54,7 +56,12 @@ def fused(group: Group) -> bool | None:
 
 
 def _fusible(p: Tensor) -> bool:
-    return type(p) in _PLAIN and p.is_floating_point() and p.device.type in FUSED
+    return type(p) in _PLAIN and p.is_floating_point() and p.device.type in FUSED and p.layout is torch.strided and _is_dense(p)
+
+
+def _is_dense(p: Tensor) -> bool:
+    """Whether a tensor's numbers lie side by side in some order: then, and only then, a tensor like it has its strides."""
+    return p.is_contiguous() or torch.empty_like(p, device="meta").stride() == p.stride()
 
 
 def evaluated(closure: Closure | None) -> Any:
@@ -66,7 +73,10 @@ def evaluated(closure: Closure | None) -> Any:
 
 
 def gathered(optimizer: Optimizer) -> list[list[tuple[Tensor, Tensor]]]:
-    """Parameters and gradients, by group, where there is one. Refuses sparse ones, before a step has moved anything."""
+    """Parameters and gradients, by group, where there is one, laid out as the group's kernel reads them.
+
+    Raises UsageError for sparse ones, before a step has moved anything.
+    """
     found = []
     for group in optimizer.param_groups:
         pairs = [(p, gradient) for p in group["params"] if (gradient := p.grad) is not None]
@@ -75,5 +85,24 @@ def gathered(optimizer: Optimizer) -> list[list[tuple[Tensor, Tensor]]]:
                 name = type(optimizer).__name__
                 message = f"{name} averages every entry, and a gradient of {gradient.layout} came: use sparse=False, or SparseAdam"
                 raise UsageError(message)
-        found.append(pairs)
+        found.append([(p, _laid(optimizer, p, gradient)) for p, gradient in pairs] if group.get("fused") else pairs)
     return found
+
+
+def _laid(optimizer: Optimizer, p: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of a fused step, which is laid out as its parameter afterwards, and so is the parameter's state.
+
+    torch's fused kernels on the CPU read all of them in the order of memory, and give wrong numbers without a word where one is
+    row-major and another channels_last: found with torch 2.13. Autograd lays gradients out as parameters; whoever sets them by
+    hand, or loads a state from before `model.to(memory_format=...)`, may not.
+    """
+    strides = p.stride()
+    if gradient.stride() != strides:
+        gradient = p.grad = torch.empty_like(p).copy_(gradient.detach())
+    state = optimizer.state.get(p)
+    if not state:
+        return gradient
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.shape == p.shape and value.stride() != strides:
+            state[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+    return gradient

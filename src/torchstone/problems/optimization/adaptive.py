@@ -156,7 +156,7 @@ def who_shrinks(_: Posted) -> Answer:
     sizes = _gradients()[0].square().mean(0).sqrt().log10()
     order = sizes.argsort()[::4]
     series = {
-        name: [(sizes[i].item(), taken[i].clamp(min=1e-12).log10().item()) for i in order.tolist()]
+        name: [(sizes[i].item(), taken[i].log10().item()) for i in order.tolist() if taken[i] > 0]
         for form, name in rows.items() for taken in (_shrinkage(form),)
     }  # fmt: skip
     return Answer(
@@ -206,7 +206,7 @@ def argument(_: Posted) -> Answer:
         evidence=(*proved(_SLOPE, "optimization.form_difference"), *measured),
         remarks=(
             *studied("decay", (study.L2, study.DECOUPLED), "rescaled", "norm"),
-            *studied("decay", (study.L2, study.DECOUPLED, study.NONE), "test")[:1],
+            *studied("decay", (study.L2, study.DECOUPLED, study.NONE), "test")[1:2],
             *(f"{item.verdict.value}: {item.how}; {item.reason}" for item in recorded("decay").evidence if item.reason),
         ),
     )

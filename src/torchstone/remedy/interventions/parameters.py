@@ -75,6 +75,12 @@ class DrawParameters(Applied):
 
     KIND = "draw-parameters"
 
+    def optimizer_built(self, watcher: Watcher, optimizer: torch.optim.Optimizer) -> None:
+        """What a model gained after it was seen, adapters for one, is known when its optimizer is built."""
+        del optimizer
+        watcher.emit(watcher.models.refresh(watcher.step))
+        self.model_seen(watcher)
+
     def model_seen(self, watcher: Watcher) -> None:
         """As soon as their model is known."""
         found = [parameter_of(watcher, place) for place in items(self.arguments["numbers"])]

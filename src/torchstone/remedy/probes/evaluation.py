@@ -16,7 +16,8 @@ from torchstone.remedy.probes.window import Window
 
 _DROPOUT = {"dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d"}
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
-_COMPARED = {"eq", "ne", "cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits", "allclose", "isclose"}
+_COMPARED = {"eq", "ne", "allclose", "isclose"}
+_LOSSES = {"cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
 _SQUARED = {"pow", "square", "abs", "norm", "vector_norm"}
 
 
@@ -32,7 +33,9 @@ class EvaluationProbe(Window):
         self._counts: dict[int, list[int]] = {}  # model: passes, noisy, repeated
         self._inside: int | None = None
         self._noisy = False
-        self._inputs: set[tuple[object, ...]] = set()
+        self._loss = False
+        self._trained: set[tuple[object, ...]] = set()
+        self._given: set[tuple[object, ...]] = set()
         self._from: dict[int, tuple[weakref.ref[Tensor], tuple[int, int]]] = {}  # made of the output of (model, pass)
         self._differences: dict[int, weakref.ref[Tensor]] = {}
         self._compared: set[tuple[int, int]] = set()
@@ -50,7 +53,7 @@ class EvaluationProbe(Window):
             number = self._number(module)
             if number < 0:
                 return original(module, *arguments, **options)
-            self._enters(number, (arguments, options))
+            self._enters(number, module, (arguments, options))
             result = original(module, *arguments, **options)
             self._leaves(number, result)
             return result
@@ -68,22 +71,30 @@ class EvaluationProbe(Window):
             return -1
         return watcher.models.number_of(module)
 
-    def _enters(self, number: int, given: object) -> None:
+    def _enters(self, number: int, module: nn.Module, given: object) -> None:
         with measure.unseen():
             seen = tuple(_print(tensor) for tensor in flat_tensors(given))
-        if not torch.is_grad_enabled() and self._watcher is not None and self._watcher.step == self._last:
+        if torch.is_grad_enabled():
+            self._trained.add(seen)
+            return
+        # Sampling gives one model the same again; its best weights, loaded back, and another model are evaluated on the same data.
+        again = (number, sum(parameter._version for parameter in module.parameters()), seen)  # noqa: SLF001 - no public name
+        if self._watcher is not None and self._watcher.step == self._last:
             counts = self._counts.setdefault(number, [0, 0, 0])
             counts[0] += 1
-            counts[2] += bool(seen) and seen in self._inputs
-            self._inside, self._noisy = number, False
-        self._inputs.add(seen)
+            counts[2] += bool(seen) and (seen in self._trained or again in self._given)
+            self._inside, self._noisy, self._loss = number, False, False
+        self._given.add(again)
 
     def _leaves(self, number: int, output: object) -> None:
         if self._inside != number:
             return
         counts = self._counts[number]
         counts[1] += self._noisy
-        for tensor in flat_tensors(output if isinstance(output, Tensor | list | tuple | Mapping) else vars(output)):
+        outputs = list(flat_tensors(output if isinstance(output, Tensor | list | tuple | Mapping) else vars(output)))
+        if self._loss and any(tensor.dim() == 0 for tensor in outputs):  # given its targets, the model compares by itself
+            self._compared.add((number, counts[0]))
+        for tensor in outputs:
             self._from[id(tensor)] = (weakref.ref(tensor), (number, counts[0]))
         self._inside = None
 
@@ -93,6 +104,7 @@ class EvaluationProbe(Window):
         name = name_of(function)
         if self._inside is not None:
             self._noisy = self._noisy or _is_noisy(name, arguments, options)
+            self._loss = self._loss or _is_loss(name)
         elif not torch.is_grad_enabled() and self._from:
             self._follow(name, arguments, options, result)
         return result
@@ -103,7 +115,7 @@ class EvaluationProbe(Window):
         if not sources:
             return
         others = len(sources) < len(given)
-        compares = (name in _COMPARED or name.endswith("_loss")) and others
+        compares = (name in _COMPARED or _is_loss(name)) and others
         squares = name in _SQUARED and any(self._is_difference(tensor) for tensor in given)
         if compares or squares:
             self._compared.update(sources)
@@ -138,6 +150,10 @@ def _print(tensor: Tensor) -> tuple[object, ...]:
     numbers = flat.abs() if flat.is_complex() else flat
     weights = torch.arange(1, min(numbers.numel(), 64) + 1, device=flat.device, dtype=torch.float64)
     return (tuple(tensor.shape), float(numbers.double().sum()), float((numbers[: len(weights)].double() * weights).sum()))
+
+
+def _is_loss(name: str) -> bool:
+    return name in _LOSSES or name.endswith("_loss")
 
 
 def _is_noisy(name: str, arguments: tuple[object, ...], options: dict[str, object]) -> bool:

@@ -86,7 +86,11 @@ def all_reduce(
     >>> found.rows[0].scheme.words, round(found.rows[0].seconds, 3), [one.scheme.value for one in found.crossovers]
     ('recursive halving and doubling', 0.788, ['all_to_all', 'halving_doubling'])
     """
-    numbers = round(amount(parameters, "parameters", _COUNTS, least=1))
+    asked = amount(parameters, "parameters", _COUNTS, least=1)
+    numbers = round(asked)
+    if numbers != asked:
+        message = f"parameters: a whole number of them is needed; {parameters!r} came"
+        raise UsageError(message)
     port = amount(_per_second(bandwidth), "bandwidth", _BYTES)
     if not 0 < port < math.inf:
         message = f"a bandwidth is above 0; {bandwidth!r} came: write it as 10GB/s or 100Gbit/s"
@@ -164,6 +168,13 @@ def _envelope(schemes: list[Scheme], workers: int, size: int, network: Network) 
         later = [((start - fixed) / (slope - rise), rise, one) for start, rise, one in flatter]
         later = [one for one in later if one[0] >= at]
         if not later:
-            return tuple(found)
+            return _reached(found, size)
         at, _, scheme = min(later)
         found.append(Crossover(at, scheme))
+
+
+def _reached(crossovers: list[Crossover], size: int) -> tuple[Crossover, ...]:
+    """Without the schemes that are fastest only for less than one parameter of so many bytes."""
+    ends = [*(one.first_bytes for one in crossovers[1:]), math.inf]
+    first, *others = (one for one, end in zip(crossovers, ends, strict=True) if end > size)
+    return Crossover(0.0, first.scheme), *others
