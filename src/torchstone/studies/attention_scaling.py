@@ -9,8 +9,8 @@ Caches bend these lines as well: the law's model amount says by how much they ma
 What came out (`torchstone study attention-scaling`, 5 seeds, 40 CPU s on a core of an idle machine, 32 MB of level-3 cache,
 torch 2.13; recorded/attention-scaling.jsonl), exponents of time and of memory:
 
-- dense with its scores written down: 2.27 ±0.17 and 1.97. The time is above 2: from 2,048 to 8,192 the scores grow from 16 to 256 MB,
-  and every page of them is new to the process at each call. Two runs on a busy machine gave 2.18 ±0.08 and 2.47 ±0.20; one line
+- dense with its scores written down: 2.27 ±0.17 and 1.97. The time is above 2: from 2,048 to 8,192 the scores grow from 16 to 256
+  MB, and every page of them is new to the process at each call. Two runs on a busy machine gave 2.18 ±0.08 and 2.47 ±0.20; one line
   through all lengths, which was tried first, gave 2.56 and broke the law by that one jump.
 - dense and fused: 2.01 ±0.01 and 1. Local, separable, random features: 0.93 ±0.09, 1.05 ±0.04, 0.94 ±0.05 and 1, 1.00, 0.88.
 """
