@@ -9,9 +9,9 @@ meta-gradient only; Reptile sees the same support data.
 
 The peers are no dependencies: a missing one is skipped. To have them,
 
-    pip install --no-deps -c constraints.txt --target /tmp/peers peft transformers accelerate huggingface_hub regex psutil \
+    pip install --no-deps -c constraints.txt --target peers peft transformers accelerate huggingface_hub regex psutil \
         requests loralib
-    PYTHONPATH=/tmp/peers python benchmarks/adaptation.py            # the tables; --quick for fewer rounds
+    PYTHONPATH=peers python benchmarks/adaptation.py            # the tables; --quick for fewer rounds
 """
 
 import argparse

@@ -4,7 +4,7 @@ Float32, one sequence of 8 heads of 64, |i - j| <= k. "again" is dense attention
 runs lie apart). A ratio above 1 is faster than dense attention; the law is what the count of pairs alone would give. Memory is
 the rise of the resident high-water mark over the state before one forward and backward, in a process of its own.
 
-The peer is not a dependency: pip install --no-deps -c constraints.txt --target /tmp/peers local-attention einops hyper-connections
+The peer is not a dependency: pip install --no-deps -c constraints.txt --target peers local-attention einops hyper-connections
 and put that folder on PYTHONPATH; without it its column says so. It needs k to divide the length, and an exact window.
 
     python benchmarks/attention_local.py            # the tables

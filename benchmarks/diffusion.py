@@ -1,8 +1,8 @@
 """Noise added to images, and the steps of a sampler, beside diffusers: CPU time of one thread.
 
-diffusers is a peer, never a dependency: pip install --no-deps --target /tmp/peers -c constraints.txt diffusers and what it imports
+diffusers is a peer, never a dependency: pip install --no-deps --target peers -c constraints.txt diffusers and what it imports
 (huggingface_hub filelock importlib_metadata zipp httpx pillow urllib3 certifi charset_normalizer idna anyio httpcore h11 tqdm),
-then PYTHONPATH=/tmp/peers. Where it is missing its formula is restated line by line, and the table says so.
+then PYTHONPATH=peers. Where it is missing its formula is restated line by line, and the table says so.
 
 A ratio is how many times the peer's time each takes, median (quartiles); "again" is the peer a second time, the A/A control.
 "without network" are the sampler's own steps: the network returns its input.

@@ -9,9 +9,9 @@ Peak memory is what one call adds to the resident size at its highest, in a proc
 
 The peers are no dependencies: a missing one is skipped. To have them,
 
-    pip install --no-deps -c constraints.txt --target /tmp/peers performer-pytorch einops axial-positional-embedding \
+    pip install --no-deps -c constraints.txt --target peers performer-pytorch einops axial-positional-embedding \
         local-attention hyper-connections linear-attention-transformer linformer product-key-memory colt5-attention
-    PYTHONPATH=/tmp/peers python benchmarks/linear_attention.py            # the tables; --quick for fewer rounds
+    PYTHONPATH=peers python benchmarks/linear_attention.py            # the tables; --quick for fewer rounds
 """
 
 import argparse

@@ -130,16 +130,21 @@ def test_another_model_is_refused():
 
 
 class Hostile:
+    def __init__(self, trace):
+        self.trace = trace
+
     def __reduce__(self):
-        return os.system, ("touch /tmp/torchstone_was_here",)
+        return os.mkdir, (str(self.trace),)
 
 
 def test_a_hostile_pickle_is_not_run(tmp_path):
     folder = adapter(tmp_path)
     (folder / "adapter_model.safetensors").unlink()
-    (folder / "adapter_model.bin").write_bytes(pickle.dumps({KEY: Hostile()}))
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps({KEY: Hostile(tmp_path / "trace")}))
     assert "is a pickle of more than tensors" in refused(folder)
-    assert not Path("/tmp/torchstone_was_here").exists()
+    assert not (tmp_path / "trace").exists()
+    pickle.loads((folder / "adapter_model.bin").read_bytes())
+    assert (tmp_path / "trace").exists()  # it would have left one
     torch.save([1, 2], folder / "adapter_model.bin")
     assert "holds a list that is no dictionary of tensors" in refused(folder)
 
